@@ -1,0 +1,138 @@
+/* Vectors to codes and back.
+ *
+ * A vector x is rotated by a seeded orthogonal R (rotate.h), taken relative to a centre m, and each
+ * coordinate goes to the nearest of a fixed set of levels; one stored scale per vector makes the
+ * estimated inner product unbiased (EDEN). Nothing is learnt from data, so a code exists as soon as
+ * its vector does, and the same vector gives the same bytes on every CPU and compiler.
+ *
+ * One order for all metrics: a KEY, larger is better. Cosine and Dot: the inner product. Euclid:
+ * minus the squared distance. Manhattan: minus the distance (no codes help; exact scan only).
+ * What a client sees is metric_score(key).
+ *
+ *     estimated key = A(q,m) + f_add + f_mul * ip,   ip = <Rq, c> from integer kernels
+ *     half width    = |f_mul| * K_b * g,             g = |q - m|, or its part across r (tighter)
+ *
+ * Sources: Vargaftik et al., EDEN (ICML 2022); Gao and Long, RaBitQ (SIGMOD 2024) for the bound;
+ * Andre et al. and faiss for FastScan. Libc and libm only; no allocation after codec_new; no call
+ * here can fail. Everything is thread-safe except writing to one query or buffer from two threads. */
+#ifndef KITH_CODEC_CODEC_H
+#define KITH_CODEC_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CODEC_DIM_MAX 65536u
+#define CODEC_BLOCK_LANES 32u     /* codes in a FastScan block */
+#define CODEC_SCAN_DIM_MIN 32u    /* below this the bounds are too loose: search is an exact scan */
+
+enum metric { METRIC_COSINE = 0, METRIC_DOT = 1, METRIC_EUCLID = 2, METRIC_MANHATTAN = 3 };
+
+/* What a client sees for a key: Cosine, Dot: key; Euclid: sqrt(-key); Manhattan: -key. */
+float metric_score(enum metric metric, float key);
+/* The inverse, for score thresholds (Euclid: -(score*score), rounded so that order is kept). */
+float metric_key(enum metric metric, float score);
+/* "Cosine", "Dot", "Euclid", "Manhattan". metric_parse returns false for any other text. */
+const char *metric_name(enum metric metric);
+bool metric_parse(const char *text, size_t text_bytes, enum metric *metric);
+
+struct kernels; /* kernels.h: one table of functions per instruction set */
+struct codec;
+
+/* The two factors stored with every code, per stage. */
+struct code_factors {
+    float f_mul; /* S (Cosine, Dot) or 2S (Euclid), unit of the integer levels folded in */
+    float f_add;
+};
+
+/* New codec for vectors of `dim` floats, 1..CODEC_DIM_MAX, and a rotation `seed`. kernels: a table
+ * from kernels.h, or NULL for the best this CPU has (KITH_KERNELS in the environment overrides).
+ * Owner: the caller, codec_free. Aborts when out of memory; the only function here that allocates. */
+struct codec *codec_new(uint32_t dim, uint64_t seed, const struct kernels *kernels);
+void codec_free(struct codec *codec);
+uint32_t codec_dim(const struct codec *codec);
+const char *codec_kernels_name(const struct codec *codec);
+
+/* Scratch that rotate, encode and query_init need: bytes, 64-byte aligned, the caller's. */
+size_t codec_work_bytes(const struct codec *codec);
+
+/* y = R x. x float[dim] finite, y float[dim], may not overlap. Bit-identical on every CPU. */
+void codec_rotate(const struct codec *codec, const float *x, float *y, void *work);
+
+/* Normalise to unit length in place as the API asks: left alone when | |v|^2 - 1 | <= 1e-6 or
+ * |v|^2 is below FLT_EPSILON. Same bytes on every CPU. */
+void codec_normalise(const struct codec *codec, float *x);
+
+/* ---- encoding ---------------------------------------------------------------------------- */
+
+/* Bytes of one row-major code at `bits` (1 or 4): 1 bit: ceil(dim/8), bit j of byte j/8 set when
+ * level j is positive. 4 bit: row nibbles, codec.c says the order. */
+size_t codec_code_bytes(const struct codec *codec, unsigned bits);
+
+/* Encode one rotated vector.
+ *
+ * bits      1 or 4
+ * rotated   float[dim], codec_rotate of the vector
+ * centre    float[dim], codec_rotate of the centre, or NULL for the origin
+ * code      out, codec_code_bytes(bits)
+ * factors   out
+ * work      codec_work_bytes()
+ * Same bytes on every CPU. A vector equal to its centre gives f_mul 0 and an exact f_add. */
+void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
+                  const float *rotated, const float *centre, uint8_t *code,
+                  struct code_factors *factors, void *work);
+
+/* A block on disk and in memory: codes (16 bytes a column of 4 dims, FastScan order), then
+ * f_mul[32], then f_add[32]. Empty lanes are all zero. */
+size_t codec_block_bytes(const struct codec *codec);
+void codec_block_put(const struct codec *codec, uint8_t *block, unsigned lane, const uint8_t *code,
+                     struct code_factors factors);
+void codec_block_get(const struct codec *codec, const uint8_t *block, unsigned lane, uint8_t *code,
+                     struct code_factors *factors);
+
+/* ---- searching --------------------------------------------------------------------------- */
+
+/* A query prepared once: rotation, 1-bit lookup table, 8-bit form for the second stage, norm. */
+struct codec_query;
+size_t codec_query_bytes(const struct codec *codec); /* 64-byte aligned memory, the caller's */
+/* vector: float[dim] finite; kept by pointer, must outlive the query. Cosine: normalised by the
+ * caller. */
+void codec_query_init(const struct codec *codec, enum metric metric, const float *vector,
+                      struct codec_query *query, void *work);
+
+/* What a query needs of one centre, computed once per centre and query. */
+struct centre_terms {
+    float add;   /* A(q, m) in key order */
+    float reach; /* g = |q - m| */
+};
+/* centre: rotated, float[dim], or NULL for the origin. */
+struct centre_terms codec_query_centre(const struct codec *codec, const struct codec_query *query,
+                                       const float *centre);
+
+/* Stage 1: scan `block_count` (<= 64) consecutive blocks.
+ *
+ * blocks     codec_block_bytes() * block_count, any alignment
+ * epsilon    how many half widths to allow
+ * threshold  a lane survives when estimate + epsilon * half width >= threshold
+ * survivors  out, uint32_t[block_count]: bit per lane (lanes the caller knows empty must be masked)
+ * bounds     out, float[block_count * 32]: estimate + epsilon * half width of surviving lanes
+ *            (others undefined)
+ * Float results agree between CPUs to the bound in kernels.h; integer parts are identical. */
+void codec_scan_blocks(const struct codec *codec, const struct codec_query *query,
+                       struct centre_terms terms, const uint8_t *blocks, size_t block_count,
+                       float epsilon, float threshold, uint32_t *survivors, float *bounds);
+
+/* Stage 2: one 4-bit row code. Returns the estimated key; *half_width is its tight (perpendicular)
+ * half width, to be multiplied by the caller's epsilon. */
+float codec_score_row(const struct codec *codec, const struct codec_query *query,
+                      struct centre_terms terms, const uint8_t *code, struct code_factors factors,
+                      float *half_width);
+
+/* Stage 3: the exact key, float32 products summed as kernels.h says; row at any alignment. The
+ * result is within 1e-6 * |q||x| (dot) or 1e-6 relative (distances) of float64. */
+float codec_exact_key(const struct codec *codec, const struct codec_query *query,
+                      const uint8_t *row);
+/* The same for two plain vectors. */
+float codec_key(const struct codec *codec, enum metric metric, const float *a, const float *b);
+
+#endif

@@ -1,0 +1,89 @@
+/* All collections of one data directory, opened on demand.
+ *
+ * A collection is open while somebody holds it or until max_open_collections others were used since
+ * (least recently used closed first). Threads: acquire and release from any; create, delete and
+ * collection_apply from the writer thread only. */
+#ifndef KITH_INDEX_DATABASE_H
+#define KITH_INDEX_DATABASE_H
+
+#include "codec/codec.h"
+#include "index/op.h"
+#include "storage/points.h"
+
+#define COLLECTION_NAME_BYTES_MAX 255
+
+struct database_options {
+    struct store_options storage;
+    uint32_t max_open_collections; /* storage.max_open_environments, default 512 */
+    /* Sizes of generations; tests set them small. Defaults: 1024 and 16384. */
+    uint32_t first_generation_codes;
+    uint32_t generation_codes;
+};
+struct database_options database_options_default(void);
+
+struct database;
+struct collection;
+
+/* As store_open. */
+enum error database_open(const char *directory, bool create, const struct database_options *options,
+                         struct database **database, char *why, size_t why_bytes) MUST_CHECK;
+/* Every collection must be released. Accepts NULL. */
+void database_close(struct database *database);
+struct store *database_store(struct database *database);
+
+struct collection_settings {
+    uint32_t dim;          /* of the default vector, 0: a collection without vectors */
+    enum metric metric;
+    uint64_t seed;         /* of the rotation, drawn at random by who creates */
+    uint64_t first_slot;   /* 0 but in tests */
+    struct span config;    /* JSON text kept for the API to echo; not read here */
+};
+
+/* Writer thread. ERROR_EXISTS; ERROR_INVALID for a bad name (empty, > 255 bytes, or with one of
+ * < > : " / \ | ? * NUL 0x1F, or no UTF-8). */
+enum error database_create(struct database *database, struct span name,
+                           const struct collection_settings *settings) MUST_CHECK;
+/* Writer thread. Waits for holders to release (their requests end within the timeout), new
+ * acquires fail at once. ERROR_NOT_FOUND. */
+enum error database_delete(struct database *database, struct span name) MUST_CHECK;
+
+/* Names in order, in the arena. Any thread. */
+enum error database_names(struct database *database, struct arena *arena, struct span **names,
+                          size_t *count) MUST_CHECK;
+
+/* +1 hold. ERROR_NOT_FOUND, ERROR_CORRUPT, ERROR_IO, ERROR_NEWER. Any thread. */
+enum error collection_acquire(struct database *database, struct span name,
+                              struct collection **collection) MUST_CHECK;
+void collection_release(struct collection *collection); /* accepts NULL */
+
+const struct collection_settings *collection_settings(const struct collection *collection);
+const struct codec *collection_codec(const struct collection *collection); /* NULL when dim 0 */
+struct environment *collection_environment(const struct collection *collection);
+/* A name check of its own, for clear errors before anything else. */
+bool collection_name_valid(struct span name);
+
+/* ---- writes ---- */
+
+/* Codes of an op's points, made beside the writer; the writer makes them again if the generation or
+ * epoch they were made against is gone. Lives in the arena. */
+struct encoded;
+/* Any thread that holds the collection. reader: as in view_open; work: the worker's own search
+ * workspace. */
+struct search_workspace;
+enum error collection_encode(struct collection *collection, uint32_t reader, struct span op,
+                             struct arena *arena, struct search_workspace *workspace,
+                             struct encoded **encoded) MUST_CHECK;
+
+struct apply_item {
+    struct span op;
+    const struct encoded *encoded; /* or NULL */
+    /* out */
+    uint64_t operation; /* number of this op: UpdateResult.operation_id and points' version */
+    uint32_t points_changed;
+};
+/* All items in order in one transaction, one commit. Writer thread. On any error nothing of the
+ * group is applied. */
+enum error collection_apply(struct collection *collection, struct apply_item *items,
+                            size_t item_count) MUST_CHECK;
+
+#endif

@@ -1,0 +1,50 @@
+/* Top-k search over one view: estimate, bound, rerank.
+ *
+ * 1-bit codes of all blocks, in place; what its upper bound lets through is scored by its 4-bit code;
+ * what that bound lets through is scored exactly from the stored floats. The k-th best EXACT key so
+ * far is the threshold of all stages, so it only tightens. Below CODEC_SCAN_DIM_MIN dims, for
+ * Manhattan and for exact requests every live vector is scored exactly. Returned keys are always
+ * exact. Order: key descending, then id ascending. */
+#ifndef KITH_INDEX_SEARCH_H
+#define KITH_INDEX_SEARCH_H
+
+#include <stdatomic.h>
+
+#include "index/database.h"
+
+/* Scratch of one thread, grown as needed, never shrunk below use; owner the thread. */
+struct search_workspace *search_workspace_new(void);
+void search_workspace_free(struct search_workspace *workspace);
+
+struct search_request {
+    const float *vector;         /* float[dim], finite; Cosine: normalised */
+    uint64_t limit;              /* results wanted, clamped to the live points */
+    uint64_t offset;             /* best ones left out */
+    bool has_threshold;
+    float threshold_score;       /* client score; strictly better ones are kept */
+    bool exact;                  /* score every live vector exactly */
+    const struct point_id *exclude; /* ids left out of the answer */
+    size_t exclude_count;
+    const atomic_bool *cancelled; /* checked every few blocks; NULL: never */
+    uint64_t deadline_ns;         /* CLOCK_MONOTONIC, 0: none; past it ERROR_CANCELLED */
+};
+
+struct hit {
+    uint64_t slot;
+    float key;
+    struct point_row row; /* borrowed from the view */
+};
+
+struct search_stats {
+    uint64_t codes_scanned, second_stage, exact_scored;
+    bool degraded; /* a damaged row was left out; its checksum did not hold */
+};
+
+/* hits: in the arena. ERROR_CANCELLED, ERROR_CORRUPT. The thread that opened the view. */
+enum error collection_search(struct collection *collection, const struct view *view,
+                             const struct search_request *request,
+                             struct search_workspace *workspace, struct arena *arena,
+                             struct hit **hits, size_t *hit_count,
+                             struct search_stats *stats) MUST_CHECK;
+
+#endif

@@ -1,0 +1,24 @@
+/* NPY, read as it streams: header, then rows widened exactly to float32. */
+#ifndef KITH_SERVER_NPY_H
+#define KITH_SERVER_NPY_H
+
+#include "storage/base.h"
+
+enum npy_type { NPY_FLOAT32, NPY_FLOAT16, NPY_UINT8, NPY_INT8 };
+struct npy_header {
+    enum npy_type type;
+    uint64_t rows;
+    uint32_t dim;
+    uint32_t row_bytes;
+    size_t header_bytes; /* where the rows begin */
+};
+/* Parse the header of a format 1.0, 2.0 or 3.0 file. Returns OK; ERROR_BUSY if more bytes are
+ * needed; ERROR_INVALID with a text in *why (bad magic, unknown dtype named, Fortran order, not two
+ * dimensions, big-endian, dim out of 1..65536). Never reads past bytes. */
+enum error npy_parse(const uint8_t *data, size_t bytes, struct npy_header *header, char *why,
+                     size_t why_bytes) MUST_CHECK;
+/* Widen one row: exact for all types. out float[dim]. Returns false if a value is NaN or infinite;
+ * *bad its column. */
+bool npy_row(const struct npy_header *header, const uint8_t *row, float *out, uint32_t *bad);
+
+#endif

@@ -1,0 +1,52 @@
+/* The one thread that writes.
+ *
+ * Takes what has queued up, at most 1,024 points or 8 MiB of ops or 2 ms of gathering (a request is
+ * never split; no waiting while the queue is empty), one LMDB transaction per collection in the
+ * group, then calls done() of each. Collections take turns, so a bulk load cannot starve others.
+ * Creating and deleting collections goes through here too, so that it is ordered with their writes. */
+#ifndef KITH_SERVER_WRITER_H
+#define KITH_SERVER_WRITER_H
+
+#include "index/database.h"
+
+enum write_kind { WRITE_OP, WRITE_CREATE, WRITE_DELETE_COLLECTION };
+
+struct write_job { /* the submitter's memory until done() */
+    enum write_kind kind;
+    struct span name;               /* of the collection */
+    struct collection *collection;  /* WRITE_OP: held by the submitter until done() */
+    struct span op;
+    const struct encoded *encoded;
+    uint32_t point_count;
+    const struct collection_settings *settings; /* WRITE_CREATE */
+    /* out, valid in done() */
+    enum error error;
+    uint64_t operation;
+    uint32_t points_changed;
+    /* Called on the writer thread after the commit (or its failure); must not block. */
+    void (*done)(struct write_job *job);
+    struct write_job *next;
+};
+
+struct writer_options {
+    uint32_t queue_points_max; /* writer.queue_points_max 65536 -> 503 */
+    uint64_t queue_bytes_max;  /* writer.queue_bytes_max 256 MiB -> 503 */
+    uint32_t group_points_max; /* writer.group_points_max 1024 */
+    uint64_t group_bytes_max;  /* writer.group_bytes_max 8 MiB */
+    uint32_t group_gather_us;  /* writer.group_gather_us 2000 */
+};
+struct writer_options writer_options_default(void);
+
+struct writer;
+struct writer *writer_new(struct database *database, const struct writer_options *options);
+/* false when the queue is full (503). Any thread. */
+bool writer_submit(struct writer *writer, struct write_job *job) MUST_CHECK;
+void writer_free(struct writer *writer); /* finishes the queue first; accepts NULL */
+
+struct writer_figures {
+    uint64_t queue_points, commits, points;
+    double commit_seconds;
+};
+void writer_figures_get(struct writer *writer, struct writer_figures *figures);
+
+#endif

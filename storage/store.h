@@ -1,0 +1,86 @@
+/* One data directory: its lock, its catalogue, one LMDB environment per collection.
+ *
+ *     DIR/lock            flock, one kith at a time
+ *     DIR/catalog/        LMDB: collection name -> directory number and settings
+ *     DIR/collections/N/  LMDB: one collection (16 hex digits)
+ *     DIR/trash/          directories the catalogue does not name; emptied at start
+ *     DIR/ballast         bytes given back when the disk is full
+ *
+ * LMDB facts that shape this file are in reliability terms: flags are MDB_NOTLS | MDB_NORDAHEAD and
+ * nothing else; never the same environment twice in a process; no read transaction outlives a view;
+ * a map grows once, behind the gate in view.h. Sizes and byte tables: format.h. */
+#ifndef KITH_STORAGE_STORE_H
+#define KITH_STORAGE_STORE_H
+
+#include "storage/base.h"
+
+struct store_options {
+    uint64_t map_initial_bytes; /* storage.map_initial_bytes, default 1 GiB */
+    uint64_t map_max_bytes;     /* storage.map_max_bytes, default 256 GiB */
+    uint32_t reader_count;      /* threads that may hold views, numbered 0..reader_count-1 */
+    uint64_t min_free_bytes;    /* storage.min_free_bytes; 0: the smaller of 5 % and 1 GiB */
+    uint64_t ballast_bytes;     /* storage.ballast_bytes, default 64 MiB */
+    bool allow_network_fs;      /* storage.allow_network_fs, default false */
+};
+
+/* The defaults above. */
+struct store_options store_options_default(void);
+
+struct store;
+
+/* Open (creating what is missing) and lock. On failure *why says in one line what and where, for a
+ * person: ERROR_LOCKED, ERROR_PERMISSION, ERROR_NEWER, ERROR_CORRUPT, ERROR_IO. create false:
+ * a directory without a catalogue is ERROR_NOT_FOUND (kith verify). Main thread. */
+enum error store_open(const char *directory, bool create, const struct store_options *options,
+                      struct store **store, char *why, size_t why_bytes) MUST_CHECK;
+void store_close(struct store *store);
+
+/* OK, or ERROR_FULL when the disk has less than min_free_bytes. Any thread. */
+enum error store_check_space(struct store *store) MUST_CHECK;
+/* Free bytes of the file system; the ballast is given back once by store_drop_ballast. */
+uint64_t store_free_bytes(struct store *store);
+void store_drop_ballast(struct store *store);
+
+/* ---- catalogue: create and delete from the writer thread only; the rest from any thread ---- */
+
+/* Directory and environment first, then the catalogue commit that makes the collection exist.
+ * settings: opaque bytes, at most 1 MiB. ERROR_EXISTS. *directory out: its number. */
+enum error catalog_create(struct store *store, struct span name, struct span settings,
+                          uint64_t *directory) MUST_CHECK;
+/* The catalogue commit first, then removal of the files. The environment must be closed. */
+enum error catalog_delete(struct store *store, struct span name) MUST_CHECK;
+/* *settings is malloc'd, the caller's. ERROR_NOT_FOUND, ERROR_CORRUPT. */
+enum error catalog_get(struct store *store, struct span name, uint64_t *directory,
+                       uint8_t **settings, size_t *settings_bytes) MUST_CHECK;
+/* Calls each(context, name, directory, settings) in name order; spans are valid during the call;
+ * a non-OK return ends the walk and is passed on. */
+enum error catalog_each(struct store *store,
+                        enum error (*each)(void *context, struct span name, uint64_t directory,
+                                           struct span settings),
+                        void *context) MUST_CHECK;
+
+/* ---- environments ---- */
+
+struct environment;
+
+/* Open one collection's environment and publish its first version. Checks the file's length against
+ * its last page (a truncated file would be SIGBUS later): ERROR_CORRUPT. dim: floats a vector, 0
+ * without vectors; code_bytes: of a second-stage row code; block_bytes: of one 32-lane block. */
+struct environment_shape {
+    uint32_t dim;
+    uint32_t code_bytes;
+    uint32_t block_bytes;
+    uint64_t first_slot; /* of a collection without points yet */
+};
+enum error environment_open(struct store *store, uint64_t directory,
+                            const struct environment_shape *shape,
+                            struct environment **environment) MUST_CHECK;
+/* No view and no write may be open. Accepts NULL. */
+void environment_close(struct environment *environment);
+/* Figures for metrics and info. Any thread that holds a view, or the writer. */
+struct environment_stats {
+    uint64_t map_bytes, used_bytes, map_growths, versions_alive;
+};
+void environment_stats_get(struct environment *environment, struct environment_stats *stats);
+
+#endif
