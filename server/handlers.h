@@ -1,0 +1,37 @@
+/* Every handler the route table names. Each runs on a worker with a call and ends it once. */
+#ifndef KITH_SERVER_HANDLERS_H
+#define KITH_SERVER_HANDLERS_H
+
+#include "server/api.h"
+
+/* api_collections.c */
+call_handler api_collections_list;   /* GET    /collections */
+call_handler api_collection_create;  /* PUT    /collections/{c} */
+call_handler api_collection_info;    /* GET    /collections/{c} */
+call_handler api_collection_exists;  /* GET    /collections/{c}/exists */
+call_handler api_collection_delete;  /* DELETE /collections/{c} */
+
+/* api_points.c */
+call_handler api_points_upsert;   /* PUT  /collections/{c}/points */
+call_handler api_points_retrieve; /* POST /collections/{c}/points */
+call_handler api_point_get;       /* GET  /collections/{c}/points/{id} */
+call_handler api_points_delete;   /* POST /collections/{c}/points/delete */
+call_handler api_points_scroll;   /* POST /collections/{c}/points/scroll */
+call_handler api_points_count;    /* POST /collections/{c}/points/count */
+
+/* api_query.c */
+call_handler api_points_query;       /* POST /collections/{c}/points/query */
+call_handler api_points_query_batch; /* POST /collections/{c}/points/query/batch */
+
+/* api_bulk.c: POST /collections/{c}/bulk, a streamed body (HTTP_STREAM). bulk_begin is called on the
+ * loop thread in the headers callback after routing and authorisation; it sets request->user and
+ * either returns HTTP_STREAM or replies and returns HTTP_DONE. bulk_stream is http's stream(). */
+enum http_verdict bulk_begin(struct service *service, struct http_request *request);
+void bulk_stream(struct service *service, struct http_request *request);
+
+/* Creates a collection from code (bulk's ?distance=): fills settings (seed drawn at random, config
+ * text as api_collection_create would store it). Strings in the arena. api_collections.c */
+void collection_settings_simple(struct arena *arena, uint32_t dim, enum metric metric,
+                                struct collection_settings *settings);
+
+#endif
