@@ -3,7 +3,10 @@
  * Takes what has queued up, at most 1,024 points or 8 MiB of ops or 2 ms of gathering (a request is
  * never split; no waiting while the queue is empty), one LMDB transaction per collection in the
  * group, then calls done() of each. Collections take turns, so a bulk load cannot starve others.
- * Creating and deleting collections goes through here too, so that it is ordered with their writes. */
+ * Creating and deleting collections goes through here too. Ops of one collection keep their order;
+ * deleting a collection answers its queued ops with ERROR_NOT_FOUND (none of them was answered yet,
+ * so any order of the two is one the clients may see). When the disk is short of space, upserts get
+ * ERROR_FULL and deletes are still applied, in the space of the ballast. */
 #ifndef KITH_SERVER_WRITER_H
 #define KITH_SERVER_WRITER_H
 
@@ -23,7 +26,9 @@ struct write_job { /* the submitter's memory until done() */
     enum error error;
     uint64_t operation;
     uint32_t points_changed;
-    /* Called on the writer thread after the commit (or its failure); must not block. */
+    /* Called on the writer thread after the commit (or its failure); must not block. One exception:
+     * when the collection is being deleted, writer_submit itself calls it with ERROR_NOT_FOUND before
+     * it returns true, so hold no lock of yours over writer_submit that done() takes. */
     void (*done)(struct write_job *job);
     struct write_job *next;
 };
@@ -41,6 +46,9 @@ struct writer;
 struct writer *writer_new(struct database *database, const struct writer_options *options);
 /* false when the queue is full (503). Any thread. */
 bool writer_submit(struct writer *writer, struct write_job *job) MUST_CHECK;
+/* For a job that continues admitted work (a bulk stream's next step): never refused, so the number of
+ * such jobs must be bounded by who submits them. */
+void writer_continue(struct writer *writer, struct write_job *job);
 void writer_free(struct writer *writer); /* finishes the queue first; accepts NULL */
 
 struct writer_figures {
