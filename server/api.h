@@ -18,14 +18,20 @@ struct service {
     struct writer *writer;
     const struct config *config;
     atomic_bool draining;
-    atomic_uint bulk_streams; /* running bulk uploads, bounded in api_bulk.c */
+    struct auth *auth;       /* NULL: no keys, every route is open */
+    struct metrics *metrics; /* loop thread writes; see metrics.h */
 };
+
+struct call;
+typedef void call_handler(struct call *call);
 
 struct call {
     struct task task; /* first member */
     struct service *service;
     struct http_request *request;
     struct arena *arena;            /* request->arena */
+    call_handler *handler;
+    const char *operation;          /* what it is called in the text of a timeout: "Search" */
     struct worker *worker;          /* set while a handler runs */
     struct collection *collection;  /* released when the call ends */
     struct view view;               /* closed when the call ends, if view_open */
@@ -33,13 +39,15 @@ struct call {
     struct write_job job;
     struct text out;
     uint64_t deadline_ns;           /* ?timeout= or the default; 0 none */
+    uint32_t timeout_s;             /* what deadline_ns was made from */
     bool wait;                      /* ?wait=true */
 };
 
-typedef void call_handler(struct call *call);
-
 /* Begin a success envelope in call->out: {"result": ; write the result next, then call_ok. */
 struct text *call_result(struct call *call);
+/* Is call->out still within response_bytes_max? To be asked now and then by whoever writes a result
+ * whose size a client chooses. false: the call has been ended with 400. */
+bool call_result_fits(struct call *call);
 void call_ok(struct call *call); /* closes the envelope with status and time */
 void call_text(struct call *call, int status, const char *content_type, const char *body);
 /* Error envelope; the text should begin with the prefix of its status, e.g. "Wrong input: ". */
@@ -53,18 +61,54 @@ void call_fail_json(struct call *call, const struct json *json);
  * has been ended. */
 bool call_collection(struct call *call);
 bool call_view(struct call *call);
-/* Submit call->job (kind, op, encoded... filled in); its done() must end the call. false: ended with
- * 503. */
+/* Submit call->job (kind, op, encoded... filled in; name and collection are taken from the call if
+ * empty); its done() must end the call. Closes the view. false: ended with 503. */
 bool call_submit_write(struct call *call, void (*done)(struct write_job *job));
 static inline struct call *call_of_job(struct write_job *job)
 {
     return (struct call *)(void *)((char *)job - offsetof(struct call, job));
 }
 
+/* The path segment as a name for texts: NUL-terminated, in the arena. "" if there is none. */
+const char *request_segment_text(struct http_request *request, size_t i);
+
+/* ---- without a call: the loop thread and streams (bulk) ---- */
+
+/* End a request with an error envelope. Any thread that owns the request. 503 and 429 carry
+ * Retry-After: 1. */
+void request_fail(struct http_request *request, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Same, for a storage/index error. operation and timeout_s: for the text of a timeout. */
+void request_fail_error(struct http_request *request, enum error error, const char *operation,
+                        uint32_t timeout_s);
+/* End a request with {"result": ... }: out holds what call_result would have begun and the result
+ * (text_result_begin, then the result); taken over. */
+void text_result_begin(struct text *out);
+void request_ok(struct http_request *request, struct text *out);
+
+/* One parameter of the query string, percent-decoded (+ is a blank) into the request's arena. The
+ * first of that name counts. false: absent. A parameter without '=' is there with an empty value. */
+bool request_parameter(struct http_request *request, const char *name, struct span *value);
+/* Typed: absent leaves *value alone. false: there but malformed or out of [min, max]; the request has
+ * been ended with 400 "Deserialize error in query parameters: ..." or 422. */
+bool request_parameter_u64(struct http_request *request, const char *name, uint64_t min, uint64_t max,
+                           uint64_t *value);
+bool request_parameter_bool(struct http_request *request, const char *name, bool *value);
+
+/* ---- ids ---- */
+
 /* Scan a point id (number, or UUID string in its four spellings) from JSON; fails the scanner with
  * "value X is not a valid point ID, valid values are either an unsigned integer or a UUID". */
 bool api_read_id(struct json *json, struct point_id *id);
 bool point_id_parse_text(struct span text, struct point_id *id); /* path segment: number, then UUID */
 void text_point_id(struct text *text, const struct point_id *id);
+
+/* ---- calls: for routes.c ---- */
+
+/* New call in the request's arena. */
+struct call *call_new(struct service *service, struct http_request *request, call_handler *handler,
+                      const char *operation);
+/* CLOCK_MONOTONIC. */
+uint64_t clock_ns(void);
 
 #endif
