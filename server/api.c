@@ -57,12 +57,13 @@ void request_ok(struct http_request *request, struct text *out)
     request_end(request, 200, JSON_TYPE, out);
 }
 
-/* A cut in the middle of a UTF-8 sequence would make the reply invalid: step back over it. */
+/* Without the last character if it has several bytes: it may have been cut, and the reply must stay
+ * valid UTF-8. */
 static size_t utf8_cut(const char *text, size_t bytes)
 {
-    while (bytes > 0 && ((uint8_t)text[bytes] & 0xC0) == 0x80)
+    while (bytes > 0 && ((uint8_t)text[bytes - 1] & 0xC0) == 0x80)
         bytes--;
-    return bytes;
+    return bytes > 0 && (uint8_t)text[bytes - 1] >= 0xC0 ? bytes - 1 : bytes;
 }
 
 __attribute__((format(printf, 2, 0))) static struct span

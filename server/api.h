@@ -18,6 +18,7 @@ struct service {
     struct writer *writer;
     const struct config *config;
     atomic_bool draining;
+    atomic_uint bulk_streams; /* running bulk uploads, bounded in api_bulk.c */
     struct auth *auth;       /* NULL: no keys, every route is open */
     struct metrics *metrics; /* loop thread writes; see metrics.h */
 };
