@@ -13,7 +13,7 @@
 #include "server/log.h"
 #include "server/writer.h"
 
-struct strict_limits { /* generous; names follow the compatible API's strict mode */
+struct strict_limits {             /* generous; names follow the compatible API's strict mode */
     uint32_t search_max_batchsize; /* strict.search_max_batchsize: searches of one batch */
     uint32_t upsert_max_batchsize; /* strict.upsert_max_batchsize: points of one request */
     uint64_t max_query_limit;      /* strict.max_query_limit: 0 none */
@@ -27,11 +27,11 @@ struct config {
     uint32_t port;
     char *api_key, *alt_api_key, *read_only_api_key;
     bool allow_insecure;
-    char *title, *version, *commit; /* of GET / */
-    uint32_t timeout_s;             /* of a request without ?timeout= */
-    uint32_t worker_count;          /* 0: one a core */
-    uint32_t work_queue_max;        /* requests waiting for a worker -> 503 */
-    uint64_t response_bytes_max;    /* of one reply -> 400 naming it */
+    char *title, *version, *commit;  /* of GET / */
+    uint32_t timeout_s;              /* of a request without ?timeout= */
+    uint32_t worker_count;           /* 0: one a core */
+    uint32_t work_queue_max;         /* requests waiting for a worker -> 503 */
+    uint64_t response_bytes_max;     /* of one reply -> 400 naming it */
     uint64_t control_body_bytes_max; /* of a body read as a tree (jansson) -> 413 */
     /* log */
     uint32_t log_level; /* enum log_level */
@@ -48,8 +48,8 @@ struct config {
 void config_init(struct config *config);
 void config_release(struct config *config);
 
-/* Set one option from text: the file's, the environment's and the flags' common path. false: *why is
- * one line (unknown name with the nearest known, not a number, out of range). */
+/* Set one option from text: the file's, the environment's and the flags' common path. false: *why
+ * is one line (unknown name with the nearest known, not a number, out of range). */
 bool config_set(struct config *config, const char *name, const char *value, char *why,
                 size_t why_bytes);
 /* Read a file of `name = value` lines. *why names file and line. */

@@ -1,13 +1,20 @@
 /* One logfmt line per event on stderr: ts, level, msg, then key=value pairs.
  *
  * The level is the one setting a process has of it, changed at run time (SIGHUP, configuration), so
- * it is the module's only state: an atomic in log.c. Keys and bodies of requests are never logged. */
+ * it is the module's only state: an atomic in log.c. Keys and bodies of requests are never logged.
+ */
 #ifndef KITH_SERVER_LOG_H
 #define KITH_SERVER_LOG_H
 
 #include "storage/base.h"
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_COUNT };
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARN,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG,
+    LOG_LEVEL_COUNT
+};
 
 const char *log_level_name(enum log_level level);
 bool log_level_parse(const char *text, enum log_level *level);
