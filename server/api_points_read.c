@@ -1,0 +1,339 @@
+/* Reading points: by ids, one, and page by page in id order. */
+#include "server/api_points.h"
+#include "server/handlers.h"
+#include "server/selectors.h"
+
+enum {
+    SEEN_IDS = 1,
+    SEEN_PAYLOAD = 2,
+    SEEN_VECTOR = 4,
+    SEEN_OFFSET = 8,
+    SEEN_LIMIT = 16,
+    SEEN_FILTER = 32
+};
+
+enum error call_check_deadline(const struct call *call)
+{
+    return call->deadline_ns != 0 && clock_ns() >= call->deadline_ns ? ERROR_CANCELLED : OK;
+}
+
+/* ---- walking in id order ---- */
+
+static enum error walk_fill(struct id_walk *walk, const struct point_id *from)
+{
+    walk->next = 0;
+    enum error error = view_ids(walk->view, from, walk->items, ID_WALK_STEP + 1, &walk->count);
+    walk->last = walk->count <= ID_WALK_STEP;
+    return error;
+}
+
+enum error id_walk_begin(struct id_walk *walk, const struct view *view, const struct point_id *from)
+{
+    walk->view = view;
+    return walk_fill(walk, from);
+}
+
+enum error id_walk_next(struct id_walk *walk, const struct id_slot **item)
+{
+    if (!walk->last && walk->next == ID_WALK_STEP) {
+        struct point_id from = walk->items[ID_WALK_STEP].id;
+        enum error error = walk_fill(walk, &from);
+        if (error != OK)
+            return error;
+    }
+    *item = walk->next < walk->count ? &walk->items[walk->next++] : NULL;
+    return OK;
+}
+
+/* ---- records ---- */
+
+/* A reply of records under way: a comma between them, deadline and size looked at now and then. */
+struct records {
+    struct call *call;
+    struct selectors selectors;
+    uint32_t dim;
+    uint64_t count;
+};
+
+/* false: the call has been ended. */
+static bool put_record(struct records *records, uint64_t slot)
+{
+    struct call *call = records->call;
+    struct point_row row;
+    if (records->count > 0)
+        text_puts(&call->out, ",");
+    enum error error = view_point(&call->view, slot, &row);
+    if (error == OK)
+        error = selectors_put_record(&records->selectors, &call->view, slot, &row, records->dim,
+                                     NULL, &call->out);
+    if (error == OK && ++records->count % ID_WALK_STEP == 0)
+        error = call_check_deadline(call);
+    if (error == OK)
+        return call_result_fits(call);
+    call_fail_error(call, error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error);
+    return false;
+}
+
+static void records_begin(struct records *records, struct call *call)
+{
+    *records = (struct records){
+        .call = call,
+        .selectors = {.payload = SELECT_ALL, .vector = SELECT_NONE},
+        .dim = collection_settings(call->collection)->dim,
+    };
+}
+
+static bool read_selector(struct records *records, struct body *body, struct span key,
+                          unsigned *seen, bool *mine)
+{
+    *mine = true;
+    if (key_is(key, "with_payload"))
+        return field_once(body, seen, SEEN_PAYLOAD, "with_payload") &&
+               selectors_read_payload(body, &records->selectors);
+    if (key_is(key, "with_vector") || key_is(key, "with_vectors"))
+        return field_once(body, seen, SEEN_VECTOR, "with_vector") &&
+               selectors_read_vector(body, collection_settings(records->call->collection),
+                                     &records->selectors);
+    *mine = false;
+    return true;
+}
+
+/* ---- POST /collections/{c}/points ---- */
+
+struct id_list {
+    struct point_id *ids;
+    size_t count, capacity;
+};
+
+static bool read_id_list(struct body *body, struct id_list *list)
+{
+    struct json *json = &body->json;
+    if (json_peek(json) != JSON_ARRAY)
+        return json_fail(json, "ids: expected an array of ids");
+    if (!json_enter_array(json))
+        return false;
+    while (json_element(json)) {
+        if (list->count == list->capacity) {
+            size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
+            struct point_id *ids = arena_allocate(body->arena, size_product(capacity, sizeof *ids));
+            if (list->count > 0)
+                memcpy(ids, list->ids, list->count * sizeof *ids);
+            list->ids = ids;
+            list->capacity = capacity;
+        }
+        if (!api_read_id(json, &list->ids[list->count++]))
+            return false;
+    }
+    return !json_failed(json);
+}
+
+static bool read_retrieve(struct records *records, struct body *body, struct id_list *list)
+{
+    struct span key;
+    unsigned seen = 0;
+    if (json_peek(&body->json) != JSON_OBJECT)
+        return json_fail(&body->json, "expected an object with `ids`");
+    if (!json_enter_object(&body->json))
+        return false;
+    while (json_key(&body->json, &key)) {
+        bool mine;
+        if (!read_selector(records, body, key, &seen, &mine))
+            return false;
+        if (mine)
+            continue;
+        bool good;
+        if (key_is(key, "ids"))
+            good = field_once(body, &seen, SEEN_IDS, "ids") && read_id_list(body, list);
+        else if (key_is(key, "shard_key"))
+            good = field_unsupported(body, "shard_key");
+        else
+            good = json_skip(&body->json);
+        if (!good)
+            return false;
+    }
+    if (!json_failed(&body->json) && (seen & SEEN_IDS) == 0)
+        return json_fail(&body->json, "missing field `ids`");
+    return body_end(body);
+}
+
+/* In the order asked for; ids that are not there are left out. false: the call has been ended. */
+static bool put_listed(struct records *records, const struct id_list *list)
+{
+    struct call *call = records->call;
+    for (size_t i = 0; i < list->count; i++) {
+        uint64_t slot;
+        enum error error = view_slot(&call->view, &list->ids[i], &slot);
+        if (error == OK && !put_record(records, slot))
+            return false;
+        if ((error == OK || error == ERROR_NOT_FOUND) && i % ID_WALK_STEP == 0)
+            error = call_check_deadline(call);
+        if (error != OK && error != ERROR_NOT_FOUND) {
+            call_fail_error(call, error);
+            return false;
+        }
+    }
+    return true;
+}
+
+void api_points_retrieve(struct call *call)
+{
+    struct body body;
+    struct records records;
+    struct id_list list = {0};
+    if (!call_collection(call))
+        return;
+    body_begin(&body, call->request->body, call->arena);
+    records_begin(&records, call);
+    if (!read_retrieve(&records, &body, &list)) {
+        body_refuse(&body, call);
+        return;
+    }
+    if (!call_view(call))
+        return;
+    text_puts(call_result(call), "[");
+    if (!put_listed(&records, &list))
+        return;
+    text_puts(&call->out, "]");
+    call_ok(call);
+}
+
+/* ---- GET /collections/{c}/points/{id} ---- */
+
+static void fail_missing(struct call *call, const struct point_id *id)
+{
+    struct text name = {0};
+    text_point_id(&name, id);
+    bool quoted = id->kind == POINT_ID_UUID;
+    const char *shown = arena_format(call->arena, "%.*s", (int)(name.bytes - (quoted ? 2 : 0)),
+                                     name.data + (quoted ? 1 : 0));
+    text_release(&name);
+    call_fail(call, 404, "Not found: Point with id %s does not exists!", shown);
+}
+
+void api_point_get(struct call *call)
+{
+    struct point_id id;
+    struct records records;
+    uint64_t slot;
+    if (!call_collection(call))
+        return;
+    if (!point_id_parse_text(call->request->segments[3], &id)) {
+        call_fail(call, 400,
+                  "Wrong input: value %s is not a valid point ID, valid values are either an "
+                  "unsigned integer or a UUID",
+                  request_segment_text(call->request, 3));
+        return;
+    }
+    if (!call_view(call))
+        return;
+    enum error error = view_slot(&call->view, &id, &slot);
+    if (error == ERROR_NOT_FOUND) {
+        fail_missing(call, &id);
+        return;
+    }
+    if (error != OK) {
+        call_fail_error(call, error);
+        return;
+    }
+    records_begin(&records, call);
+    records.selectors.vector = SELECT_ALL;
+    (void)call_result(call);
+    if (put_record(&records, slot))
+        call_ok(call);
+}
+
+/* ---- POST /collections/{c}/points/scroll ---- */
+
+struct scroll {
+    struct point_id offset;
+    bool has_offset;
+    uint64_t limit;
+};
+
+static bool read_scroll_field(struct body *body, struct span key, struct scroll *scroll,
+                              unsigned *seen)
+{
+    if (key_is(key, "offset")) {
+        if (field_null(body))
+            return true;
+        scroll->has_offset = true;
+        return field_once(body, seen, SEEN_OFFSET, "offset") &&
+               api_read_id(&body->json, &scroll->offset);
+    }
+    if (key_is(key, "limit"))
+        return field_once(body, seen, SEEN_LIMIT, "limit") &&
+               field_u64(body, "limit", 1, &scroll->limit);
+    if (key_is(key, "filter"))
+        return field_once(body, seen, SEEN_FILTER, "filter") && field_filter(body, "filter");
+    if (key_is(key, "order_by"))
+        return field_unsupported(body, "order_by");
+    if (key_is(key, "shard_key"))
+        return field_unsupported(body, "shard_key");
+    return json_skip(&body->json);
+}
+
+static bool read_scroll(struct records *records, struct body *body, struct scroll *scroll)
+{
+    struct span key;
+    unsigned seen = 0;
+    body->path = "internal.";
+    if (json_peek(&body->json) != JSON_OBJECT)
+        return json_fail(&body->json, "expected an object");
+    if (!json_enter_object(&body->json))
+        return false;
+    while (json_key(&body->json, &key)) {
+        bool mine;
+        if (!read_selector(records, body, key, &seen, &mine) ||
+            (!mine && !read_scroll_field(body, key, scroll, &seen)))
+            return false;
+    }
+    return body_end(body);
+}
+
+/* The page; *after: the point behind it, NULL if there is none. false: the call has been ended. */
+static bool put_page(struct records *records, const struct scroll *scroll, struct id_walk *walk,
+                     const struct id_slot **after)
+{
+    enum error error =
+        id_walk_begin(walk, &records->call->view, scroll->has_offset ? &scroll->offset : NULL);
+    while (error == OK) {
+        error = id_walk_next(walk, after);
+        if (error != OK)
+            break;
+        if (*after == NULL || records->count == scroll->limit)
+            return true;
+        if (!put_record(records, (*after)->slot))
+            return false;
+    }
+    call_fail_error(records->call, error);
+    return false;
+}
+
+void api_points_scroll(struct call *call)
+{
+    struct body body;
+    struct records records;
+    struct scroll scroll = {.limit = 10};
+    const struct id_slot *after = NULL;
+    if (!call_collection(call))
+        return;
+    body_begin(&body, call->request->body, call->arena);
+    records_begin(&records, call);
+    if (!read_scroll(&records, &body, &scroll) || !body_check_limit(&body, call, scroll.limit)) {
+        body_refuse(&body, call);
+        return;
+    }
+    if (!call_view(call))
+        return;
+    struct id_walk *walk = arena_allocate(call->arena, sizeof *walk);
+    text_puts(call_result(call), "{\"points\":[");
+    if (!put_page(&records, &scroll, walk, &after))
+        return;
+    text_puts(&call->out, "],\"next_page_offset\":");
+    if (after == NULL)
+        text_puts(&call->out, "null");
+    else
+        text_point_id(&call->out, &after->id);
+    text_puts(&call->out, "}");
+    call_ok(call);
+}

@@ -1,0 +1,339 @@
+/* PUT /collections/{c}/points: a list of points, or columns of them.
+ *
+ * Everything is judged before anything is submitted. The list form goes point by point into the op;
+ * the column form is gathered column by column first, because its keys come in any order. */
+#include "server/api_points.h"
+#include "server/handlers.h"
+#include "server/point_reader.h"
+
+#include <inttypes.h>
+
+enum {
+    SEEN_POINTS = 1,
+    SEEN_BATCH = 2,
+    SEEN_IDS = 4,
+    SEEN_VECTORS = 8,
+    SEEN_PAYLOADS = 16,
+    SEEN_NAME = 32
+};
+
+struct upsert {
+    struct body body;
+    struct point_reader reader;
+    struct op_builder op;
+    uint64_t point_count, point_max;
+};
+
+static bool count_point(struct upsert *upsert, uint64_t count)
+{
+    if (count <= upsert->point_max)
+        return true;
+    return refuse(&upsert->body.refusal, upsert->body.arena, REFUSAL_REQUEST,
+                  "more than strict.upsert_max_batchsize (%" PRIu64 ") points in one request",
+                  upsert->point_max);
+}
+
+/* ---- {"points": [...]} ---- */
+
+static bool read_points(struct upsert *upsert)
+{
+    struct json *json = &upsert->body.json;
+    if (json_peek(json) != JSON_ARRAY)
+        return json_fail(json, "points: expected an array of points");
+    if (!json_enter_array(json))
+        return false;
+    while (json_element(json)) {
+        if (!count_point(upsert, ++upsert->point_count) ||
+            !point_read(&upsert->reader, &upsert->body))
+            return false;
+    }
+    return !json_failed(json);
+}
+
+/* ---- {"batch": {"ids": [...], "vectors": ..., "payloads": [...]}} ---- */
+
+/* A growing column in the arena. Its size is bounded by the body, the old copies by its doubling.
+ */
+struct column {
+    uint8_t *items;
+    size_t count, capacity;
+};
+
+static void *column_add(struct arena *arena, struct column *column, size_t item_bytes)
+{
+    if (column->count == column->capacity) {
+        size_t capacity = column->capacity == 0 ? 64 : column->capacity * 2;
+        uint8_t *items = arena_allocate(arena, size_product(capacity, item_bytes));
+        if (column->count > 0)
+            memcpy(items, column->items, column->count * item_bytes);
+        column->items = items;
+        column->capacity = capacity;
+    }
+    return column->items + column->count++ * item_bytes;
+}
+
+struct columns {
+    struct column ids, vectors, payloads;
+    bool without_vectors; /* "vectors": {}: every point is without */
+};
+
+static bool read_ids(struct upsert *upsert, struct column *ids)
+{
+    struct json *json = &upsert->body.json;
+    if (json_peek(json) != JSON_ARRAY)
+        return json_fail(json, "batch.ids: expected an array of ids");
+    if (!json_enter_array(json))
+        return false;
+    while (json_element(json)) {
+        struct point_id *id = column_add(upsert->body.arena, ids, sizeof *id);
+        if (!count_point(upsert, ids->count) || !api_read_id(json, id))
+            return false;
+    }
+    return !json_failed(json);
+}
+
+static bool read_rows(struct upsert *upsert, struct column *vectors)
+{
+    struct json *json = &upsert->body.json;
+    size_t row_bytes = upsert->reader.dim * sizeof(float);
+    if (json_peek(json) != JSON_ARRAY)
+        return json_fail(json, "batch.vectors: expected an array of vectors");
+    if (!json_enter_array(json))
+        return false;
+    while (json_element(json)) {
+        if (!count_point(upsert, vectors->count + 1) ||
+            !vector_read_array(&upsert->reader, &upsert->body, upsert->reader.row))
+            return false;
+        memcpy(column_add(upsert->body.arena, vectors, row_bytes), upsert->reader.row, row_bytes);
+    }
+    return !json_failed(json);
+}
+
+static bool read_named_rows(struct upsert *upsert, struct columns *columns)
+{
+    struct json *json = &upsert->body.json;
+    struct span name;
+    unsigned seen = 0;
+    columns->without_vectors = true;
+    if (!json_enter_object(json))
+        return false;
+    while (json_key(json, &name)) {
+        if (name.bytes != 0 || upsert->reader.dim == 0)
+            return refuse(&upsert->body.refusal, upsert->body.arena, REFUSAL_INPUT,
+                          "Not existing vector name error: %.*s", (int)name.bytes,
+                          (const char *)name.data);
+        columns->without_vectors = false;
+        if (!field_once(&upsert->body, &seen, SEEN_NAME, "") ||
+            !read_rows(upsert, &columns->vectors))
+            return false;
+    }
+    return !json_failed(json);
+}
+
+static bool read_vectors(struct upsert *upsert, struct columns *columns)
+{
+    if (json_peek(&upsert->body.json) == JSON_OBJECT)
+        return read_named_rows(upsert, columns);
+    return read_rows(upsert, &columns->vectors);
+}
+
+static bool read_payloads(struct upsert *upsert, struct column *payloads)
+{
+    struct json *json = &upsert->body.json;
+    if (json_peek(json) != JSON_ARRAY)
+        return json_fail(json, "batch.payloads: expected an array of objects or nulls");
+    if (!json_enter_array(json))
+        return false;
+    while (json_element(json)) {
+        struct span *payload = column_add(upsert->body.arena, payloads, sizeof *payload);
+        if (!count_point(upsert, payloads->count) ||
+            !payload_read(&upsert->reader, &upsert->body, payload))
+            return false;
+    }
+    return !json_failed(json);
+}
+
+static bool read_column(struct upsert *upsert, struct span key, struct columns *columns,
+                        unsigned *seen)
+{
+    struct body *body = &upsert->body;
+    if (key_is(key, "ids"))
+        return field_once(body, seen, SEEN_IDS, "ids") && read_ids(upsert, &columns->ids);
+    if (key_is(key, "vectors") || key_is(key, "vector"))
+        return field_once(body, seen, SEEN_VECTORS, "vectors") && read_vectors(upsert, columns);
+    if (key_is(key, "payloads"))
+        return field_null(body) || (field_once(body, seen, SEEN_PAYLOADS, "payloads") &&
+                                    read_payloads(upsert, &columns->payloads));
+    return json_skip(&body->json);
+}
+
+static bool check_lengths(struct upsert *upsert, const struct columns *columns, unsigned seen)
+{
+    size_t ids = columns->ids.count;
+    size_t vectors = columns->without_vectors ? ids : columns->vectors.count;
+    struct body *body = &upsert->body;
+    if ((seen & SEEN_IDS) == 0 || (seen & SEEN_VECTORS) == 0)
+        return json_fail(&body->json, "batch: missing field `%s`",
+                         (seen & SEEN_IDS) == 0 ? "ids" : "vectors");
+    if (ids != vectors)
+        return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
+                      "batch: number of ids and vectors must be equal (%zu != %zu)", ids, vectors);
+    if ((seen & SEEN_PAYLOADS) != 0 && ids != columns->payloads.count)
+        return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
+                      "batch: number of ids and payloads must be equal (%zu != %zu)", ids,
+                      columns->payloads.count);
+    return true;
+}
+
+static void put_columns(struct upsert *upsert, const struct columns *columns)
+{
+    size_t row_bytes = upsert->reader.dim * sizeof(float);
+    for (size_t i = 0; i < columns->ids.count; i++) {
+        struct point_id id;
+        struct span payload = {0};
+        memcpy(&id, columns->ids.items + i * sizeof id, sizeof id);
+        if (i < columns->payloads.count)
+            memcpy(&payload, columns->payloads.items + i * sizeof payload, sizeof payload);
+        if (!columns->without_vectors)
+            memcpy(upsert->reader.row, columns->vectors.items + i * row_bytes, row_bytes);
+        point_put(&upsert->reader, &id, columns->without_vectors ? NULL : upsert->reader.row,
+                  payload);
+    }
+    upsert->point_count = columns->ids.count;
+}
+
+static bool read_batch(struct upsert *upsert)
+{
+    struct json *json = &upsert->body.json;
+    struct columns columns = {0};
+    struct span key;
+    unsigned seen = 0;
+    if (json_peek(json) != JSON_OBJECT)
+        return json_fail(json, "batch: expected an object of columns");
+    if (!json_enter_object(json))
+        return false;
+    while (json_key(json, &key)) {
+        if (!read_column(upsert, key, &columns, &seen))
+            return false;
+    }
+    if (json_failed(json) || !check_lengths(upsert, &columns, seen))
+        return false;
+    put_columns(upsert, &columns);
+    return true;
+}
+
+/* ---- the body ---- */
+
+/* "upsert" is what we do; "insert_only" and "update_only" are not supported yet. */
+static bool read_mode(struct body *body)
+{
+    struct span mode;
+    if (field_null(body))
+        return true;
+    if (json_peek(&body->json) != JSON_STRING)
+        return json_fail(&body->json, "update_mode: expected a string");
+    if (!json_string(&body->json, &mode))
+        return false;
+    if (key_is(mode, "upsert"))
+        return true;
+    if (key_is(mode, "insert_only") || key_is(mode, "update_only"))
+        return refuse_unsupported(&body->refusal, body->arena, "update_mode");
+    return json_fail(&body->json,
+                     "unknown variant `%.*s`, expected one of `upsert`, `insert_only`, "
+                     "`update_only`",
+                     (int)mode.bytes, (const char *)mode.data);
+}
+
+static bool read_field(struct upsert *upsert, struct span key, unsigned *seen)
+{
+    struct body *body = &upsert->body;
+    if (key_is(key, "points"))
+        return field_null(body) ||
+               (field_once(body, seen, SEEN_POINTS, "points") && read_points(upsert));
+    if (key_is(key, "batch"))
+        return field_null(body) ||
+               (field_once(body, seen, SEEN_BATCH, "batch") && read_batch(upsert));
+    if (key_is(key, "shard_key"))
+        return field_unsupported(body, "shard_key");
+    if (key_is(key, "update_filter"))
+        return field_unsupported(body, "update_filter");
+    if (key_is(key, "update_mode"))
+        return read_mode(body);
+    return json_skip(&body->json);
+}
+
+static bool read_upsert(struct upsert *upsert)
+{
+    struct body *body = &upsert->body;
+    struct span key;
+    unsigned seen = 0;
+    if (json_peek(&body->json) != JSON_OBJECT)
+        return json_fail(&body->json, "expected an object with `points` or `batch`");
+    if (!json_enter_object(&body->json))
+        return false;
+    while (json_key(&body->json, &key)) {
+        if (!read_field(upsert, key, &seen))
+            return false;
+    }
+    if (json_failed(&body->json))
+        return false;
+    if (seen == 0)
+        return json_fail(&body->json, "missing field `points`");
+    if (seen == (SEEN_POINTS | SEEN_BATCH))
+        return json_fail(&body->json, "both `points` and `batch` are given");
+    return true;
+}
+
+/* Judge the whole body; true: upsert->op is ready to be ended. */
+static bool judge(struct upsert *upsert)
+{
+    struct body *body = &upsert->body;
+    if (read_upsert(upsert) && body_end(body) && upsert->point_count > 0)
+        return true;
+    if (body_good(body))
+        (void)refuse(&body->refusal, body->arena, REFUSAL_REQUEST, "Empty update request");
+    return false;
+}
+
+void api_update_done(struct write_job *job)
+{
+    struct call *call = call_of_job(job);
+    if (job->error != OK) {
+        call_fail_error(call, job->error);
+        return;
+    }
+    text_printf(call_result(call), "{\"operation_id\":%" PRIu64 ",\"status\":\"%s\"}",
+                job->operation, call->wait ? "completed" : "acknowledged");
+    call_ok(call);
+}
+
+void api_points_upsert(struct call *call)
+{
+    if (!call_collection(call))
+        return;
+    struct upsert *upsert = arena_allocate(call->arena, sizeof *upsert);
+    *upsert = (struct upsert){.point_max = call->service->config->strict.upsert_max_batchsize};
+    uint8_t request_id[16];
+    request_id_draw(request_id);
+    body_begin(&upsert->body, call->request->body, call->arena);
+    point_reader_begin(&upsert->reader, call->collection, call->service->config, call->arena);
+    op_begin(&upsert->op, call->arena, OP_UPSERT, request_id, upsert->reader.dim);
+    upsert->reader.op = &upsert->op;
+    if (!judge(upsert)) {
+        call_refuse(call, &upsert->body.refusal);
+        return;
+    }
+    struct encoded *encoded = NULL;
+    struct span op = op_end(&upsert->op);
+    enum error error = collection_encode(call->collection, call->worker->reader, op, call->arena,
+                                         call->worker->workspace, &encoded);
+    if (error != OK) {
+        call_fail_error(call, error);
+        return;
+    }
+    call->job = (struct write_job){.kind = WRITE_OP,
+                                   .op = op,
+                                   .encoded = encoded,
+                                   .point_count = (uint32_t)upsert->point_count};
+    (void)call_submit_write(call, api_update_done);
+}

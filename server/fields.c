@@ -1,0 +1,139 @@
+#include "server/fields.h"
+
+#include <inttypes.h>
+
+#include "server/config.h"
+
+void body_begin(struct body *body, struct span text, struct arena *arena)
+{
+    *body = (struct body){.arena = arena, .path = ""};
+    json_init(&body->json, text.bytes == 0 ? span_text("{}") : text, arena);
+}
+
+bool body_good(struct body *body)
+{
+    if (body->refusal.kind == REFUSAL_NONE && json_failed(&body->json))
+        refuse_json(&body->refusal, &body->json);
+    return body->refusal.kind == REFUSAL_NONE;
+}
+
+bool body_end(struct body *body)
+{
+    if (body_good(body))
+        (void)json_finish(&body->json);
+    return body_good(body);
+}
+
+void body_refuse(struct body *body, struct call *call)
+{
+    (void)body_good(body);
+    call_refuse(call, &body->refusal);
+}
+
+bool body_check_limit(struct body *body, const struct call *call, uint64_t limit)
+{
+    uint64_t max = call->service->config->strict.max_query_limit;
+    if (max == 0 || limit <= max)
+        return true;
+    return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                  "limit %" PRIu64 " exceeds strict.max_query_limit (%" PRIu64 ")", limit, max);
+}
+
+bool field_once(struct body *body, unsigned *seen, unsigned bit, const char *name)
+{
+    if ((*seen & bit) != 0)
+        return json_fail(&body->json, "duplicate field `%s`", name);
+    *seen |= bit;
+    return true;
+}
+
+bool field_null(struct body *body)
+{
+    return json_peek(&body->json) == JSON_NULL && json_null(&body->json);
+}
+
+/* The scanner's own words do not name the field, so types are looked at before reading. */
+static bool expect(struct body *body, const char *name, bool fits, const char *what)
+{
+    return fits || json_fail(&body->json, "%s: expected %s", name, what);
+}
+
+bool field_bool(struct body *body, const char *name, bool *value)
+{
+    if (field_null(body))
+        return true;
+    enum json_token token = json_peek(&body->json);
+    return expect(body, name, token == JSON_TRUE || token == JSON_FALSE, "a boolean") &&
+           json_bool(&body->json, value);
+}
+
+bool field_u64(struct body *body, const char *name, uint64_t min, uint64_t *value)
+{
+    if (field_null(body))
+        return true;
+    if (!expect(body, name, json_peek(&body->json) == JSON_NUMBER, "an unsigned integer") ||
+        !json_u64(&body->json, value))
+        return false;
+    if (*value >= min)
+        return true;
+    return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
+                  "%s%s: value %" PRIu64 " invalid, must be %" PRIu64 " or larger", body->path,
+                  name, *value, min);
+}
+
+bool field_double(struct body *body, const char *name, double min, double *value, bool *present)
+{
+    if (field_null(body))
+        return true;
+    if (!expect(body, name, json_peek(&body->json) == JSON_NUMBER, "a number") ||
+        !json_double(&body->json, value))
+        return false;
+    *present = true;
+    if (*value >= min)
+        return true;
+    return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
+                  "%s%s: value %g invalid, must be %.1f or larger", body->path, name, *value, min);
+}
+
+bool field_unsupported(struct body *body, const char *name)
+{
+    return field_null(body) || refuse_unsupported(&body->refusal, body->arena, name);
+}
+
+/* Consume `[]`; false if there is something else, which then counts as a refusal of `name`. */
+static bool empty_list(struct body *body, const char *name)
+{
+    if (json_peek(&body->json) != JSON_ARRAY)
+        return refuse_unsupported(&body->refusal, body->arena, name);
+    if (!json_enter_array(&body->json))
+        return false;
+    if (json_element(&body->json))
+        return refuse_unsupported(&body->refusal, body->arena, name);
+    return !json_failed(&body->json);
+}
+
+bool field_unsupported_list(struct body *body, const char *name)
+{
+    return field_null(body) || empty_list(body, name);
+}
+
+bool field_filter(struct body *body, const char *name)
+{
+    struct span key;
+    if (field_null(body))
+        return true;
+    if (!expect(body, name, json_peek(&body->json) == JSON_OBJECT, "a filter object") ||
+        !json_enter_object(&body->json))
+        return false;
+    while (json_key(&body->json, &key)) {
+        bool clause = key_is(key, "must") || key_is(key, "must_not") || key_is(key, "should");
+        if (!clause && !key_is(key, "min_should"))
+            return json_fail(&body->json,
+                             "%s: unknown field `%.*s`, expected one of `should`, `min_should`, "
+                             "`must`, `must_not`",
+                             name, (int)key.bytes, (const char *)key.data);
+        if (!(clause ? field_unsupported_list(body, name) : field_unsupported(body, name)))
+            return false;
+    }
+    return !json_failed(&body->json);
+}

@@ -1,0 +1,199 @@
+#include "server/selectors.h"
+
+/* ---- reading ---- */
+
+static bool add_path(struct body *body, struct selectors *selectors)
+{
+    if (json_peek(&body->json) != JSON_STRING)
+        return json_fail(&body->json, "with_payload: expected a path as a string");
+    if (selectors->path_count == SELECTOR_PATHS_MAX)
+        return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                      "with_payload has more than %u paths", SELECTOR_PATHS_MAX);
+    if (selectors->paths == NULL)
+        selectors->paths = arena_allocate(body->arena, SELECTOR_PATHS_MAX * sizeof(struct span));
+    return json_string(&body->json, &selectors->paths[selectors->path_count++]);
+}
+
+/* Paths are judged here, on an empty document, so that no reply is begun with a bad one. */
+static bool check_paths(struct body *body, const struct selectors *selectors)
+{
+    struct value_builder empty;
+    struct span ignored;
+    size_t bad = 0;
+    value_begin(&empty, body->arena);
+    enum error error = value_open_object(&empty);
+    if (error == OK) {
+        value_close(&empty);
+        error = value_select(value_end(&empty), selectors->payload == SELECT_INCLUDE,
+                             selectors->paths, selectors->path_count, body->arena, &ignored, &bad);
+    }
+    if (error == OK)
+        return true;
+    struct span path = bad < selectors->path_count ? selectors->paths[bad] : (struct span){0};
+    return json_fail(&body->json, "with_payload: `%.*s` is not a path", (int)path.bytes,
+                     (const char *)path.data);
+}
+
+static bool read_paths(struct body *body, struct selectors *selectors, enum selection selection)
+{
+    selectors->payload = selection;
+    selectors->path_count = 0;
+    if (json_peek(&body->json) != JSON_ARRAY)
+        return json_fail(&body->json, "with_payload: expected a list of paths");
+    if (!json_enter_array(&body->json))
+        return false;
+    while (json_element(&body->json)) {
+        if (!add_path(body, selectors))
+            return false;
+    }
+    return !json_failed(&body->json) && check_paths(body, selectors);
+}
+
+static bool read_selector_object(struct body *body, struct selectors *selectors)
+{
+    struct span key;
+    size_t count = 0;
+    if (!json_enter_object(&body->json))
+        return false;
+    while (json_key(&body->json, &key)) {
+        bool include = key_is(key, "include");
+        if ((!include && !key_is(key, "exclude")) || ++count > 1)
+            return json_fail(&body->json,
+                             "with_payload: expected either `include` or `exclude`, found `%.*s`",
+                             (int)key.bytes, (const char *)key.data);
+        if (!read_paths(body, selectors, include ? SELECT_INCLUDE : SELECT_EXCLUDE))
+            return false;
+    }
+    if (count == 0)
+        return json_fail(&body->json, "with_payload: expected `include` or `exclude`");
+    return !json_failed(&body->json);
+}
+
+bool selectors_read_payload(struct body *body, struct selectors *selectors)
+{
+    bool all = false;
+    if (field_null(body))
+        return true;
+    switch ((int)json_peek(&body->json)) {
+    case JSON_ARRAY:
+        return read_paths(body, selectors, SELECT_INCLUDE);
+    case JSON_OBJECT:
+        return read_selector_object(body, selectors);
+    default:
+        if (!field_bool(body, "with_payload", &all))
+            return false;
+        selectors->payload = all ? SELECT_ALL : SELECT_NONE;
+        return true;
+    }
+}
+
+static bool read_vector_name(struct body *body, const struct collection_settings *settings,
+                             struct selectors *selectors)
+{
+    struct span name;
+    if (json_peek(&body->json) != JSON_STRING)
+        return json_fail(&body->json, "with_vector: expected a vector name as a string");
+    if (!json_string(&body->json, &name))
+        return false;
+    if (name.bytes != 0 || settings->dim == 0)
+        return refuse(&body->refusal, body->arena, REFUSAL_INPUT,
+                      "Not existing vector name error: %.*s", (int)name.bytes,
+                      (const char *)name.data);
+    selectors->vector = SELECT_ALL;
+    return true;
+}
+
+bool selectors_read_vector(struct body *body, const struct collection_settings *settings,
+                           struct selectors *selectors)
+{
+    bool all = false;
+    if (field_null(body))
+        return true;
+    if (json_peek(&body->json) != JSON_ARRAY) {
+        if (!field_bool(body, "with_vector", &all))
+            return false;
+        selectors->vector = all ? SELECT_ALL : SELECT_NONE;
+        return true;
+    }
+    selectors->vector = SELECT_INCLUDE;
+    if (!json_enter_array(&body->json))
+        return false;
+    while (json_element(&body->json)) {
+        if (!read_vector_name(body, settings, selectors))
+            return false;
+    }
+    return !json_failed(&body->json);
+}
+
+/* ---- writing ---- */
+
+/* What a selector keeps lives only until it is written: an arena of its own, so that a reply of a
+ * million points does not pile up in the request's. */
+static enum error put_selected(const struct selectors *selectors, struct span payload,
+                               struct text *out)
+{
+    struct arena arena;
+    struct span kept;
+    size_t bad;
+    arena_init(&arena);
+    enum error error = value_select(payload, selectors->payload == SELECT_INCLUDE, selectors->paths,
+                                    selectors->path_count, &arena, &kept, &bad);
+    if (error == OK)
+        text_value(out, kept);
+    arena_release(&arena);
+    return error;
+}
+
+static enum error put_payload(const struct selectors *selectors, struct span payload,
+                              struct text *out)
+{
+    if (selectors->payload == SELECT_NONE)
+        return OK;
+    text_puts(out, ",\"payload\":");
+    if (payload.bytes == 0)
+        text_puts(out, "{}");
+    else if (selectors->payload == SELECT_ALL)
+        text_value(out, payload);
+    else
+        return put_selected(selectors, payload, out);
+    return OK;
+}
+
+static enum error put_vector(const struct selectors *selectors, const struct view *view,
+                             uint64_t slot, const struct point_row *row, uint32_t dim,
+                             struct text *out)
+{
+    if (selectors->vector == SELECT_NONE)
+        return OK;
+    text_puts(out, ",\"vector\":");
+    if (!row->has_vector || selectors->vector == SELECT_INCLUDE) {
+        text_puts(out, "{}");
+        return OK;
+    }
+    struct vector_row stored;
+    enum error error = view_vector(view, slot, &stored);
+    if (error == OK)
+        error = vector_row_check(view, &stored);
+    if (error == OK)
+        text_floats(out, stored.vector, dim);
+    return error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error;
+}
+
+enum error selectors_put_record(const struct selectors *selectors, const struct view *view,
+                                uint64_t slot, const struct point_row *row, uint32_t dim,
+                                const float *score, struct text *out)
+{
+    text_puts(out, "{\"id\":");
+    text_point_id(out, &row->id);
+    if (score != NULL) {
+        text_puts(out, ",\"version\":");
+        text_u64(out, row->version);
+        text_puts(out, ",\"score\":");
+        text_float(out, *score);
+    }
+    enum error error = put_payload(selectors, row->payload, out);
+    if (error == OK)
+        error = put_vector(selectors, view, slot, row, dim, out);
+    text_puts(out, "}");
+    return error;
+}
