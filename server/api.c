@@ -1,9 +1,11 @@
-/* Calls: envelopes, texts, the way from an error to a status, query parameters, point ids.
+/* Calls: envelopes, texts, the way from an error to a status, and from the loop to a worker.
  *
  * The call lies in the request's arena, so the last thing that ends it is http_reply and nothing
  * may be read from it afterwards. Order at the end: close the view, release the collection, reply.
  */
 #include "server/api.h"
+
+#include "server/inflate.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -37,9 +39,10 @@ static void text_time(struct text *out, const struct http_request *request)
 }
 
 static void request_end(struct http_request *request, int status, const char *type,
-                        struct text *out)
+                        const char *extra, struct text *out)
 {
-    const char *extra = status == 503 || status == 429 ? RETRY_AFTER : NULL;
+    if (extra == NULL && (status == 503 || status == 429))
+        extra = RETRY_AFTER;
     struct http_body body = {out->data, out->bytes};
     *out = (struct text){0};
     http_reply(request, status, type, extra, body);
@@ -54,7 +57,7 @@ void request_ok(struct http_request *request, struct text *out)
 {
     text_puts(out, ",\"status\":\"ok\"");
     text_time(out, request);
-    request_end(request, 200, JSON_TYPE, out);
+    request_end(request, 200, JSON_TYPE, NULL, out);
 }
 
 /* Without the last character if it has several bytes: it may have been cut, and the reply must stay
@@ -76,14 +79,15 @@ message_format(char message[ERROR_TEXT_BYTES_MAX], const char *format, va_list a
     return span_of(message, bytes);
 }
 
-static void request_fail_message(struct http_request *request, int status, struct span message)
+static void request_fail_message(struct http_request *request, int status, const char *extra,
+                                 struct span message)
 {
     struct text out = {0};
     text_puts(&out, "{\"status\":{\"error\":");
     text_json_string(&out, message);
     text_puts(&out, "}");
     text_time(&out, request);
-    request_end(request, status, JSON_TYPE, &out);
+    request_end(request, status, JSON_TYPE, extra, &out);
 }
 
 void request_fail(struct http_request *request, int status, const char *format, ...)
@@ -93,7 +97,18 @@ void request_fail(struct http_request *request, int status, const char *format, 
     va_start(arguments, format);
     struct span text = message_format(message, format, arguments);
     va_end(arguments);
-    request_fail_message(request, status, text);
+    request_fail_message(request, status, NULL, text);
+}
+
+void request_fail_headers(struct http_request *request, int status, const char *extra_headers,
+                          const char *format, ...)
+{
+    char message[ERROR_TEXT_BYTES_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    struct span text = message_format(message, format, arguments);
+    va_end(arguments);
+    request_fail_message(request, status, extra_headers, text);
 }
 
 /* ---- errors to statuses ---- */
@@ -166,13 +181,20 @@ static void call_close_view(struct call *call)
     call->view_open = false;
 }
 
-/* Let go of everything the call holds; the reply comes next. */
+/* Let go of everything the call holds; the reply comes next, then call_ended. */
 static struct http_request *call_release(struct call *call)
 {
     call_close_view(call);
     collection_release(call->collection);
     call->collection = NULL;
+    text_release(&call->out);
     return call->request;
+}
+
+/* After the reply, when the call's memory is gone. */
+static void call_ended(struct service *service)
+{
+    atomic_fetch_sub_explicit(&service->calls, 1, memory_order_release);
 }
 
 struct text *call_result(struct call *call)
@@ -199,37 +221,42 @@ void call_ok(struct call *call)
     assert(call->out.bytes > 0);
     if (!call_result_fits(call))
         return;
+    struct service *service = call->service;
     struct text out = call->out;
     call->out = (struct text){0};
     request_ok(call_release(call), &out);
+    call_ended(service);
 }
 
 void call_text(struct call *call, int status, const char *content_type, const char *body)
 {
+    struct service *service = call->service;
     struct text out = {0};
     text_puts(&out, body);
-    text_release(&call->out);
-    request_end(call_release(call), status, content_type, &out);
+    request_end(call_release(call), status, content_type, NULL, &out);
+    call_ended(service);
 }
 
 void call_fail(struct call *call, int status, const char *format, ...)
 {
+    struct service *service = call->service;
     char message[ERROR_TEXT_BYTES_MAX];
     va_list arguments;
     va_start(arguments, format);
     /* before the release: arguments may lie in the view or the collection */
     struct span text = message_format(message, format, arguments);
     va_end(arguments);
-    text_release(&call->out);
-    request_fail_message(call_release(call), status, text);
+    request_fail_message(call_release(call), status, NULL, text);
+    call_ended(service);
 }
 
 void call_fail_error(struct call *call, enum error error)
 {
+    struct service *service = call->service;
     const char *operation = call->operation;
     uint32_t timeout_s = call->timeout_s;
-    text_release(&call->out);
     request_fail_error(call_release(call), error, operation, timeout_s);
+    call_ended(service);
 }
 
 void call_fail_json(struct call *call, const struct json *json)
@@ -277,242 +304,71 @@ bool call_submit_write(struct call *call, void (*done)(struct write_job *job))
     return false;
 }
 
-/* ---- query parameters ---- */
+/* ---- from the loop to a worker ---- */
 
-static int hex_digit(uint8_t c)
+bool request_is_packed(const struct http_request *request)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return request->content_encoding.bytes > 0 &&
+           !span_equal(request->content_encoding, span_text("identity"));
 }
 
-/* A malformed escape is kept as it is: parameters we do not know must not be an error. */
-static struct span query_decode(struct arena *arena, struct span text)
+/* Unpack a gzip body into the arena, doubling as it grows; the cap is that of plain bodies. */
+static bool body_unpack(struct call *call, struct span *body)
 {
-    uint8_t *out = arena_allocate(arena, text.bytes + 1);
-    size_t bytes = 0;
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t c = text.data[i];
-        if (c == '%' && i + 2 < text.bytes && hex_digit(text.data[i + 1]) >= 0 &&
-            hex_digit(text.data[i + 2]) >= 0) {
-            c = (uint8_t)(hex_digit(text.data[i + 1]) * 16 + hex_digit(text.data[i + 2]));
-            i += 2;
-        } else if (c == '+') {
-            c = ' ';
+    struct inflate inflate;
+    size_t capacity = 64u << 10, made = 0;
+    uint8_t *out = arena_allocate(call->arena, capacity);
+    inflate_begin(&inflate, call->service->config->http.body_bytes);
+    struct span rest = *body;
+    enum inflate_state state = INFLATE_FULL;
+    while (state == INFLATE_FULL) {
+        if (made == capacity) {
+            uint8_t *larger = arena_allocate(call->arena, 2 * capacity);
+            out = memcpy(larger, out, made);
+            capacity *= 2;
         }
-        out[bytes++] = c;
+        size_t used, step;
+        state = inflate_step(&inflate, rest.data, rest.bytes, &used, out + made, capacity - made,
+                             &step);
+        rest = span_of(rest.data + used, rest.bytes - used);
+        made += step;
     }
-    out[bytes] = 0;
-    return span_of(out, bytes);
-}
-
-static bool query_next(struct span *rest, struct span *pair)
-{
-    if (rest->bytes == 0)
-        return false;
-    const uint8_t *end = memchr(rest->data, '&', rest->bytes);
-    size_t bytes = end == NULL ? rest->bytes : (size_t)(end - rest->data);
-    *pair = span_of(rest->data, bytes);
-    size_t used = end == NULL ? bytes : bytes + 1;
-    *rest = span_of(rest->data + used, rest->bytes - used);
-    return true;
-}
-
-bool request_parameter(struct http_request *request, const char *name, struct span *value)
-{
-    struct span rest = request->query, pair;
-    while (query_next(&rest, &pair)) {
-        const uint8_t *equals = pair.bytes == 0 ? NULL : memchr(pair.data, '=', pair.bytes);
-        size_t key_bytes = equals == NULL ? pair.bytes : (size_t)(equals - pair.data);
-        struct span key = query_decode(&request->arena, span_of(pair.data, key_bytes));
-        if (!span_equal(key, span_text(name)))
-            continue;
-        *value = equals == NULL ? (struct span){0}
-                                : query_decode(&request->arena,
-                                               span_of(equals + 1, pair.bytes - key_bytes - 1));
+    bool whole = state == INFLATE_MORE && inflate_complete(&inflate);
+    inflate_release(&inflate);
+    *body = span_of(out, made);
+    if (whole)
         return true;
-    }
+    if (state == INFLATE_TOO_LARGE)
+        call_fail(
+            call, 413,
+            "Bad request: the unpacked body is larger than http.body_bytes_max (%zu bytes) or "
+            "more than %u times the packed one",
+            call->service->config->http.body_bytes, INFLATE_RATIO_MAX);
+    else
+        call_fail(call, 400, "Bad request: the body is not a whole gzip stream");
     return false;
 }
 
-/* Digits only, no overflow. */
-static bool parse_u64(struct span text, uint64_t *value)
+static void call_run(struct task *task, struct worker *worker)
 {
-    if (text.bytes == 0 || text.bytes > 20)
-        return false;
-    uint64_t v = 0;
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t digit = (uint8_t)(text.data[i] - '0');
-        if (digit > 9 || __builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, digit, &v))
-            return false;
-    }
-    *value = v;
-    return true;
-}
-
-bool request_parameter_u64(struct http_request *request, const char *name, uint64_t min,
-                           uint64_t max, uint64_t *value)
-{
-    struct span text;
-    if (!request_parameter(request, name, &text))
-        return true;
-    uint64_t v;
-    if (!parse_u64(text, &v)) {
-        request_fail(request, 400,
-                     "Deserialize error in query parameters: %s: invalid value `%.*s`, expected an "
-                     "unsigned integer",
-                     name, (int)text.bytes, (const char *)text.data);
-        return false;
-    }
-    if (v < min || v > max) {
-        char range[64];
-        if (max == UINT64_MAX)
-            snprintf(range, sizeof range, "must be %" PRIu64 " or larger", min);
-        else
-            snprintf(range, sizeof range, "must be from %" PRIu64 " to %" PRIu64, min, max);
-        request_fail(request, 422,
-                     "Validation error in query parameters: [%s: value %" PRIu64 " invalid, %s]",
-                     name, v, range);
-        return false;
-    }
-    *value = v;
-    return true;
-}
-
-bool request_parameter_bool(struct http_request *request, const char *name, bool *value)
-{
-    struct span text;
-    if (!request_parameter(request, name, &text))
-        return true;
-    bool is_true = span_equal(text, span_text("true"));
-    if (!is_true && !span_equal(text, span_text("false"))) {
-        request_fail(request, 400,
-                     "Deserialize error in query parameters: %s: provided string was not `true` or "
-                     "`false`",
-                     name);
-        return false;
-    }
-    *value = is_true;
-    return true;
-}
-
-/* ---- point ids ---- */
-
-static bool uuid_parse_hyphenated(const uint8_t *text, uint8_t out[16])
-{
-    size_t at = 0;
-    for (size_t i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) {
-            if (text[at++] != '-')
-                return false;
-        }
-        int high = hex_digit(text[at]), low = hex_digit(text[at + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        out[i] = (uint8_t)(high * 16 + low);
-        at += 2;
-    }
-    return true;
-}
-
-static bool uuid_parse_simple(const uint8_t *text, uint8_t out[16])
-{
-    for (size_t i = 0; i < 16; i++) {
-        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        out[i] = (uint8_t)(high * 16 + low);
-    }
-    return true;
-}
-
-/* The four spellings differ in length: 32 plain, 36 hyphenated, 38 in braces, 45 as a URN. */
-static bool uuid_parse(struct span text, uint8_t out[16])
-{
-    switch (text.bytes) {
-    case 32:
-        return uuid_parse_simple(text.data, out);
-    case 36:
-        return uuid_parse_hyphenated(text.data, out);
-    case 38:
-        return text.data[0] == '{' && text.data[37] == '}' &&
-               uuid_parse_hyphenated(text.data + 1, out);
-    case 45:
-        return memcmp(text.data, "urn:uuid:", 9) == 0 && uuid_parse_hyphenated(text.data + 9, out);
-    default:
-        return false;
-    }
-}
-
-static bool id_from_uuid(struct span text, struct point_id *id)
-{
-    struct point_id parsed = {.kind = POINT_ID_UUID};
-    if (!uuid_parse(text, parsed.bytes))
-        return false;
-    *id = parsed;
-    return true;
-}
-
-bool point_id_parse_text(struct span text, struct point_id *id)
-{
-    uint64_t number;
-    if (parse_u64(text, &number)) {
-        *id = point_id_number(number);
-        return true;
-    }
-    return id_from_uuid(text, id);
-}
-
-static bool id_refuse(struct json *json, struct span text)
-{
-    return json_fail(json,
-                     "value %.*s is not a valid point ID, valid values are either an unsigned "
-                     "integer or a UUID",
-                     (int)(text.bytes > 100 ? 100 : text.bytes), (const char *)text.data);
-}
-
-bool api_read_id(struct json *json, struct point_id *id)
-{
-    enum json_token token = json_peek(json);
-    struct span text;
-    if (token == JSON_NUMBER) {
-        uint64_t number;
-        if (!json_number(json, &text))
-            return false;
-        if (!parse_u64(text, &number))
-            return id_refuse(json, text);
-        *id = point_id_number(number);
-        return true;
-    }
-    if (token == JSON_STRING)
-        return json_string(json, &text) && (id_from_uuid(text, id) || id_refuse(json, text));
-    if (token == JSON_ERROR)
-        return false;
-    return id_refuse(json, span_text(token == JSON_NULL     ? "null"
-                                     : token == JSON_TRUE   ? "true"
-                                     : token == JSON_FALSE  ? "false"
-                                     : token == JSON_OBJECT ? "{...}"
-                                     : token == JSON_ARRAY  ? "[...]"
-                                                            : "(nothing)"));
-}
-
-void text_point_id(struct text *text, const struct point_id *id)
-{
-    if (id->kind == POINT_ID_NUMBER) {
-        text_u64(text, load64_big(id->bytes));
+    struct call *call = (struct call *)(void *)task;
+    struct http_request *request = call->request;
+    call->worker = worker;
+    if (clock_ns() >= call->deadline_ns) {
+        call_fail_error(call, ERROR_CANCELLED);
         return;
     }
-    static const char digits[] = "0123456789abcdef";
-    char out[38];
-    size_t bytes = 0;
-    out[bytes++] = '"';
-    for (size_t i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            out[bytes++] = '-';
-        out[bytes++] = digits[id->bytes[i] >> 4];
-        out[bytes++] = digits[id->bytes[i] & 15];
-    }
-    out[bytes++] = '"';
-    text_put(text, out, bytes);
+    if (request->body.bytes > 0 && request_is_packed(request) && !body_unpack(call, &request->body))
+        return;
+    call->handler(call);
+}
+
+void call_start(struct call *call)
+{
+    struct service *service = call->service;
+    call->task.run = call_run;
+    call->deadline_ns = clock_ns() + (uint64_t)call->timeout_s * 1000000000u;
+    atomic_fetch_add_explicit(&service->calls, 1, memory_order_relaxed);
+    if (!workers_submit(service->workers, &call->task))
+        call_fail(call, 503, "Shard temporarily unavailable: too many requests are waiting");
 }

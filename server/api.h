@@ -20,7 +20,7 @@ struct service {
     atomic_bool draining;
     atomic_uint bulk_streams; /* running bulk uploads, bounded in api_bulk.c */
     struct auth *auth;       /* NULL: no keys, every route is open */
-    struct metrics *metrics; /* loop thread writes; see metrics.h */
+    atomic_uint calls;       /* started and not ended: nothing may be freed while there are any */
 };
 
 struct call;
@@ -87,6 +87,8 @@ void request_fail_error(struct http_request *request, enum error error, const ch
 void text_result_begin(struct text *out);
 void request_ok(struct http_request *request, struct text *out);
 
+/* ---- the query string: parameters.c ---- */
+
 /* One parameter of the query string, percent-decoded (+ is a blank) into the request's arena. The
  * first of that name counts. false: absent. A parameter without '=' is there with an empty value. */
 bool request_parameter(struct http_request *request, const char *name, struct span *value);
@@ -96,7 +98,25 @@ bool request_parameter_u64(struct http_request *request, const char *name, uint6
                            uint64_t *value);
 bool request_parameter_bool(struct http_request *request, const char *name, bool *value);
 
-/* ---- ids ---- */
+/* The parameters of the API itself, validated as the compatible server does. Flags say which of them
+ * a route knows; the others are ignored as any unknown parameter is. ordering and consistency have no
+ * effect on one node. false: the request has been ended. */
+enum parameter_flag {
+    PARAMETER_WAIT = 1,        /* wait=true|false, ordering=weak|medium|strong */
+    PARAMETER_TIMEOUT = 2,     /* timeout=seconds, at least 1 */
+    PARAMETER_CONSISTENCY = 4, /* consistency=integer >= 1|majority|quorum|all */
+};
+struct parameters {
+    bool wait;
+    uint32_t timeout_s; /* 0: not given */
+};
+bool request_parameters(struct http_request *request, unsigned flags, struct parameters *parameters);
+
+/* Digits only, no overflow. */
+bool parse_u64(struct span text, uint64_t *value);
+int hex_digit(uint8_t c); /* its value, or -1 */
+
+/* ---- ids: point_id.c ---- */
 
 /* Scan a point id (number, or UUID string in its four spellings) from JSON; fails the scanner with
  * "value X is not a valid point ID, valid values are either an unsigned integer or a UUID". */
@@ -106,9 +126,17 @@ void text_point_id(struct text *text, const struct point_id *id);
 
 /* ---- calls: for routes.c ---- */
 
-/* New call in the request's arena. */
+/* New call in the request's arena; holds nothing until it starts. */
 struct call *call_new(struct service *service, struct http_request *request, call_handler *handler,
                       const char *operation);
+/* The body is there: hand the call to a worker. Unpacks a gzip body first (on the worker). Ends the
+ * call with 503 when the queue is full. Loop thread. */
+void call_start(struct call *call);
+/* Has the body a Content-Encoding but identity? */
+bool request_is_packed(const struct http_request *request);
+/* request_fail with more headers ("Allow: GET\r\n"). */
+void request_fail_headers(struct http_request *request, int status, const char *extra_headers,
+                          const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* CLOCK_MONOTONIC. */
 uint64_t clock_ns(void);
 

@@ -1,0 +1,120 @@
+/* Point ids as JSON and as text: an unsigned number, or a UUID in four spellings. */
+#include "server/api.h"
+
+static bool uuid_parse_hyphenated(const uint8_t *text, uint8_t out[16])
+{
+    size_t at = 0;
+    for (size_t i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) {
+            if (text[at++] != '-')
+                return false;
+        }
+        int high = hex_digit(text[at]), low = hex_digit(text[at + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        out[i] = (uint8_t)(high * 16 + low);
+        at += 2;
+    }
+    return true;
+}
+
+static bool uuid_parse_simple(const uint8_t *text, uint8_t out[16])
+{
+    for (size_t i = 0; i < 16; i++) {
+        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        out[i] = (uint8_t)(high * 16 + low);
+    }
+    return true;
+}
+
+/* The four spellings differ in length: 32 plain, 36 hyphenated, 38 in braces, 45 as a URN. */
+static bool uuid_parse(struct span text, uint8_t out[16])
+{
+    switch (text.bytes) {
+    case 32:
+        return uuid_parse_simple(text.data, out);
+    case 36:
+        return uuid_parse_hyphenated(text.data, out);
+    case 38:
+        return text.data[0] == '{' && text.data[37] == '}' &&
+               uuid_parse_hyphenated(text.data + 1, out);
+    case 45:
+        return memcmp(text.data, "urn:uuid:", 9) == 0 && uuid_parse_hyphenated(text.data + 9, out);
+    default:
+        return false;
+    }
+}
+
+static bool id_from_uuid(struct span text, struct point_id *id)
+{
+    struct point_id parsed = {.kind = POINT_ID_UUID};
+    if (!uuid_parse(text, parsed.bytes))
+        return false;
+    *id = parsed;
+    return true;
+}
+
+bool point_id_parse_text(struct span text, struct point_id *id)
+{
+    uint64_t number;
+    if (parse_u64(text, &number)) {
+        *id = point_id_number(number);
+        return true;
+    }
+    return id_from_uuid(text, id);
+}
+
+static bool id_refuse(struct json *json, struct span text)
+{
+    return json_fail(json,
+                     "value %.*s is not a valid point ID, valid values are either an unsigned "
+                     "integer or a UUID",
+                     (int)(text.bytes > 100 ? 100 : text.bytes), (const char *)text.data);
+}
+
+bool api_read_id(struct json *json, struct point_id *id)
+{
+    enum json_token token = json_peek(json);
+    struct span text;
+    if (token == JSON_NUMBER) {
+        uint64_t number;
+        if (!json_number(json, &text))
+            return false;
+        if (!parse_u64(text, &number))
+            return id_refuse(json, text);
+        *id = point_id_number(number);
+        return true;
+    }
+    if (token == JSON_STRING)
+        return json_string(json, &text) && (id_from_uuid(text, id) || id_refuse(json, text));
+    if (token == JSON_ERROR)
+        return false;
+    return id_refuse(json, span_text(token == JSON_NULL     ? "null"
+                                     : token == JSON_TRUE   ? "true"
+                                     : token == JSON_FALSE  ? "false"
+                                     : token == JSON_OBJECT ? "{...}"
+                                     : token == JSON_ARRAY  ? "[...]"
+                                                            : "(nothing)"));
+}
+
+void text_point_id(struct text *text, const struct point_id *id)
+{
+    if (id->kind == POINT_ID_NUMBER) {
+        text_u64(text, load64_big(id->bytes));
+        return;
+    }
+    static const char digits[] = "0123456789abcdef";
+    char out[38];
+    size_t bytes = 0;
+    out[bytes++] = '"';
+    for (size_t i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            out[bytes++] = '-';
+        out[bytes++] = digits[id->bytes[i] >> 4];
+        out[bytes++] = digits[id->bytes[i] & 15];
+    }
+    out[bytes++] = '"';
+    text_put(text, out, bytes);
+}
