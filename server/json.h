@@ -4,13 +4,23 @@
  * tree: float arrays are filled directly, payloads become flat values, the rest is skipped or handed
  * over token by token. Numbers are read exactly as strtod reads them, u64 over the whole range.
  * Control bodies without any of these go through jansson (api_control.c). Out: a text buffer;
- * floats in the shortest form that reads back to the same float32. */
+ * floats in the shortest form that reads back to the same float32.
+ *
+ * Strict RFC 8259: no trailing commas, leading zeros, comments, byte order mark, control characters
+ * in strings, lone surrogates or broken UTF-8; \u0000 is accepted. After json_key, and after
+ * json_element has said true, exactly one value is read. The first failure stays: everything after
+ * it returns false. One thread at a time. */
 #ifndef KITH_SERVER_JSON_H
 #define KITH_SERVER_JSON_H
 
 #include "index/value.h"
 
 #define JSON_DEPTH_MAX 128
+
+/* libjansson exports functions of these names and calls them itself through its symbol table: ours
+ * would take their place. A file that needs both includes <jansson.h> first. */
+#define json_string kith_json_string
+#define json_null kith_json_null
 
 enum json_token {
     JSON_ERROR, JSON_END, JSON_NULL, JSON_TRUE, JSON_FALSE, JSON_NUMBER, JSON_STRING,
@@ -22,8 +32,9 @@ struct json {
     const char *next, *end, *begin;
     struct arena *arena; /* for unescaped strings and error text */
     uint32_t depth;
-    char closing[JSON_DEPTH_MAX];
-    bool comma; /* an element was read at this depth */
+    char closing[JSON_DEPTH_MAX]; /* of each open object or array: } or ] */
+    bool comma; /* a value was read at this depth, so a comma or the end comes next */
+    bool due;   /* a value must come next */
     const char *why; /* after JSON_ERROR: what is wrong, for "Format error in JSON body: %s" */
 };
 
@@ -49,11 +60,13 @@ bool json_double(struct json *json, double *value);   /* finite, as strtod */
  * counted but not stored). Each number: strtod, then rounded to float; a float overflow is an error
  * naming the index. */
 bool json_floats(struct json *json, float *out, size_t capacity, size_t *count);
-/* Same, growing in the arena. */
+/* Same, growing in the arena; more than max_count are an error. */
 bool json_floats_arena(struct json *json, float **out, size_t *count, size_t max_count);
-bool json_value(struct json *json, struct span *value); /* any value -> flat bytes in the arena */
+/* Any value -> flat bytes in the arena. A duplicate key is an error naming it. */
+bool json_value(struct json *json, struct span *value);
 bool json_skip(struct json *json);                      /* any value, checked */
-/* Error state: record a message of the caller's own (first one wins; position is added). */
+/* Error state: record a message of the caller's own (first one wins; " at line 1 column 9" is added).
+ * Returns false, so that `return json_fail(...)` reads well. */
 bool json_fail(struct json *json, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool json_failed(const struct json *json);
 /* Must be at the end of the document. */
