@@ -247,18 +247,14 @@ static bool read_prefetch(struct query_reader *reader)
     return !json_failed(json);
 }
 
-static bool read_selection(struct query_reader *reader, struct span key, bool *mine)
+static bool read_selection(struct query_reader *reader, struct span key)
 {
     struct selectors *selectors = &reader->query->selectors;
-    *mine = true;
     if (key_is(key, "with_payload"))
         return once(reader, SEEN_PAYLOAD, "with_payload") &&
                selectors_read_payload(reader->body, selectors);
-    if (key_is(key, "with_vector") || key_is(key, "with_vectors"))
-        return once(reader, SEEN_VECTOR, "with_vector") &&
-               selectors_read_vector(reader->body, reader->settings, selectors);
-    *mine = false;
-    return true;
+    return once(reader, SEEN_VECTOR, "with_vector") &&
+           selectors_read_vector(reader->body, reader->settings, selectors);
 }
 
 static bool read_field(struct query_reader *reader, struct span key)
@@ -281,6 +277,8 @@ static bool read_field(struct query_reader *reader, struct span key)
         return read_using(reader);
     if (key_is(key, "prefetch"))
         return read_prefetch(reader);
+    if (key_is(key, "with_payload") || key_is(key, "with_vector") || key_is(key, "with_vectors"))
+        return read_selection(reader, key);
     if (key_is(key, "lookup_from") || key_is(key, "shard_key"))
         return unsupported(reader, key);
     return json_skip(&body->json);
