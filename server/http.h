@@ -2,9 +2,10 @@
  *
  * Knows nothing of collections. It hands a request over twice: when its headers are complete (loop
  * thread; route and authorise here, nothing slow) and when its body is (or, for streams, whenever
- * bytes have come). Whoever owns the request ends it by exactly one http_reply, from any thread, and
- * does not touch it afterwards. One request a connection at a time; pipelined ones wait, in order.
- * Requests whose peer went away still belong to their owner until http_reply, which then only frees. */
+ * bytes have come). Whoever owns the request ends it by exactly one http_reply, from any thread,
+ * and does not touch it afterwards. One request a connection at a time; pipelined ones wait, in
+ * order. Requests whose peer went away still belong to their owner until http_reply, which then
+ * only frees. */
 #ifndef KITH_SERVER_HTTP_H
 #define KITH_SERVER_HTTP_H
 
@@ -12,34 +13,40 @@
 
 #include "index/arena.h"
 
-struct http_limits { /* defaults and config keys: config.c */
-    size_t request_line_bytes;    /* http.request_line_bytes_max 8 KiB -> 414 */
-    size_t header_bytes;          /* http.header_bytes_max 32 KiB -> 431 */
-    size_t header_count;          /* http.header_count_max 64 -> 431 */
-    size_t body_bytes;            /* http.body_bytes_max 32 MiB -> 413 */
-    size_t body_budget_bytes;     /* http.body_budget_bytes 512 MiB over all requests */
-    size_t stream_buffer_bytes;   /* http.stream_buffer_bytes 1 MiB queued per streamed body */
-    uint32_t connection_count;    /* http.connections_max 10000 (less if RLIMIT_NOFILE says so) */
-    uint32_t header_timeout_ms;   /* http.header_timeout_ms 10 s from the first byte -> 408 */
-    uint32_t body_grace_ms;       /* http.body_grace_ms 10 s, then at least */
-    uint32_t body_bytes_per_s;    /* http.body_bytes_per_s_min 4 KiB/s -> 408 */
-    uint32_t idle_timeout_ms;     /* http.idle_timeout_ms 75 s; 10 s over 80 % of connections */
-    uint32_t write_timeout_ms;    /* http.write_timeout_ms 30 s without progress */
-    uint32_t drain_timeout_ms;    /* http.drain_timeout_ms 8 s for running requests at stop */
+struct http_limits {            /* defaults and config keys: config.c */
+    size_t request_line_bytes;  /* http.request_line_bytes_max 8 KiB -> 414 */
+    size_t header_bytes;        /* http.header_bytes_max 32 KiB -> 431 */
+    size_t header_count;        /* http.header_count_max 64 -> 431 */
+    size_t body_bytes;          /* http.body_bytes_max 32 MiB -> 413 */
+    size_t body_budget_bytes;   /* http.body_budget_bytes 512 MiB over all requests */
+    size_t stream_buffer_bytes; /* http.stream_buffer_bytes 1 MiB queued per streamed body */
+    uint32_t connection_count;  /* http.connections_max 10000 (less if RLIMIT_NOFILE says so) */
+    uint32_t header_timeout_ms; /* http.header_timeout_ms 10 s from the first byte -> 408 */
+    uint32_t body_grace_ms;     /* http.body_grace_ms 10 s, then at least */
+    uint32_t body_bytes_per_s;  /* http.body_bytes_per_s_min 4 KiB/s -> 408 */
+    uint32_t idle_timeout_ms;   /* http.idle_timeout_ms 75 s; 10 s over 80 % of connections */
+    uint32_t write_timeout_ms;  /* http.write_timeout_ms 30 s without progress */
+    uint32_t drain_timeout_ms;  /* http.drain_timeout_ms 8 s for running requests at stop */
 };
 struct http_limits http_limits_default(void);
 
 enum http_method {
-    HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_PUT, HTTP_METHOD_PATCH,
-    HTTP_METHOD_DELETE, HTTP_METHOD_OPTIONS, HTTP_METHOD_OTHER
+    HTTP_METHOD_GET,
+    HTTP_METHOD_HEAD,
+    HTTP_METHOD_POST,
+    HTTP_METHOD_PUT,
+    HTTP_METHOD_PATCH,
+    HTTP_METHOD_DELETE,
+    HTTP_METHOD_OPTIONS,
+    HTTP_METHOD_OTHER
 };
 
 /* Read-only for handlers, except user. All spans live until http_reply. */
 struct http_request {
     enum http_method method;
     struct span method_text;
-    /* Path segments, percent-decoded once, empty ones dropped. A segment with a slash, NUL or invalid
-     * UTF-8 after decoding was refused with 400 before this. */
+    /* Path segments, percent-decoded once, empty ones dropped. A segment with a slash, NUL or
+     * invalid UTF-8 after decoding was refused with 400 before this. */
     struct span *segments;
     size_t segment_count;
     struct span path;  /* as sent, without the query string */
@@ -70,23 +77,34 @@ struct http_handlers {
     void (*request)(void *context, struct http_request *request);
     /* Loop thread. Bytes have come for a streamed request, or its end, or the peer is gone. */
     void (*stream)(void *context, struct http_request *request);
-    /* Loop thread, for every finished request: for metrics and the log. */
+    /* Loop thread, once for every request that headers() saw, when its reply is handed to the
+     * socket: for metrics and the log, and to let go of request->user. Also for those http ended
+     * itself (413, 408, ...). status is HTTP_PEER_GONE when the peer went away before the body was
+     * whole. May be NULL. */
     void (*finished)(void *context, const struct http_request *request, int status,
                      size_t reply_bytes, double seconds);
 };
 
+#define HTTP_PEER_GONE 499
+
 struct http_server;
 
 /* Listen on host:port (port 0: any free one, see http_port). On failure *why is one line for a
- * person ("cannot listen on 127.0.0.1:6333: address already in use"). Loop thread. */
+ * person ("cannot listen on 127.0.0.1:6333: address already in use"): ERROR_BUSY for that one,
+ * ERROR_PERMISSION, ERROR_INVALID for a host that does not resolve, ERROR_IO. limits and handlers
+ * are copied. SIGPIPE is ignored from here on. On the thread that runs the loop, as everything here
+ * but what says otherwise. */
 enum error http_server_new(uv_loop_t *loop, const char *host, uint16_t port,
                            const struct http_limits *limits, const struct http_handlers *handlers,
                            struct http_server **server, char *why, size_t why_bytes) MUST_CHECK;
 uint16_t http_port(const struct http_server *server);
-/* Graceful stop: close listeners, close idle connections, Connection: close on answers; stopped() is
- * called on the loop when the last request is answered or drain_timeout_ms has passed. */
+/* Graceful stop: close listeners, close idle connections, Connection: close on answers; stopped()
+ * is called on the loop when the last request is answered or drain_timeout_ms has passed. */
 void http_server_stop(struct http_server *server, void (*stopped)(void *context), void *context);
-void http_server_free(struct http_server *server); /* after stopped(); accepts NULL */
+/* After stopped(), and after everybody who could still reply has ended. The memory goes when the
+ * loop runs its closing callbacks: run it once more (UV_RUN_DEFAULT) before uv_loop_close. Accepts
+ * NULL. */
+void http_server_free(struct http_server *server);
 
 /* A reply's bytes; taken over and freed with free(). */
 struct http_body {
@@ -106,8 +124,12 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 enum http_stream_state { HTTP_STREAM_MORE, HTTP_STREAM_END, HTTP_STREAM_BROKEN };
 /* Take what is queued (malloc'd, the caller's; *bytes may be 0). The state tells whether more may
  * come. Taking makes room: reading from the socket goes on (back-pressure). Any one thread. After
- * HTTP_STREAM_MORE with 0 bytes, stream() will be called when there is more. */
-enum http_stream_state http_stream_take(struct http_request *request, uint8_t **data, size_t *bytes);
+ * HTTP_STREAM_MORE with 0 bytes, stream() will be called when there is more: whoever took must not
+ * touch the request any more then. HTTP_STREAM_BROKEN: the body will never be whole (peer gone, too
+ * slow, malformed); it still has to be replied to, with what was done so far; if the connection is
+ * still there the status sent is 408 or 400 whatever the reply says. */
+enum http_stream_state http_stream_take(struct http_request *request, uint8_t **data,
+                                        size_t *bytes);
 
 /* Figures for metrics; loop thread. */
 struct http_figures {

@@ -1,0 +1,322 @@
+/* One request's life and its reply.
+ *
+ * A reply comes from any thread: its parts are laid into the exchange, which is put into the
+ * server's list, and the loop is woken. The loop writes head and body with one system call; only
+ * what the socket does not take at once is left to uv_write. */
+#include "server/http_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static const struct {
+    int status;
+    const char *reason;
+} reasons[] = {
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {411, "Length Required"},
+    {413, "Payload Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {422, "Unprocessable Entity"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {503, "Service Unavailable"},
+    {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
+};
+
+const char *http_reason(int status)
+{
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (reasons[i].status == status)
+            return reasons[i].reason;
+    return "Unknown";
+}
+
+struct http_exchange *http_exchange_new(struct http_connection *connection)
+{
+    struct http_server *server = connection->server;
+    struct http_exchange *exchange = allocate_zeroed(1, sizeof *exchange);
+    exchange->server = server;
+    exchange->connection = connection;
+    arena_init(&exchange->request.arena);
+    exchange->request.started_ns = uv_hrtime();
+    http_parser_init(&exchange->parser, &exchange->request, &server->gate_limits);
+    exchange->write.data = exchange;
+    server->exchanges++;
+    return exchange;
+}
+
+void http_exchange_free(struct http_exchange *exchange)
+{
+    struct http_server *server = exchange->server;
+    http_budget_unwait(exchange);
+    if (exchange->mode == MODE_STREAM)
+        http_stream_release(exchange);
+    atomic_fetch_sub_explicit(&server->held_bytes, exchange->charged, memory_order_relaxed);
+    http_parser_release(&exchange->parser);
+    free(exchange->body);
+    free(exchange->reply.data);
+    arena_release(&exchange->request.arena);
+    server->exchanges--;
+    free(exchange);
+}
+
+/* ---- posting ---- */
+
+void http_exchange_post(struct http_exchange *exchange, uint8_t what)
+{
+    struct http_server *server = exchange->server;
+    pthread_mutex_lock(&server->lock);
+    bool first = server->posted_first == NULL;
+    if (exchange->posted == 0) {
+        exchange->posted_next = NULL;
+        if (first)
+            server->posted_first = exchange;
+        else
+            server->posted_last->posted_next = exchange;
+        server->posted_last = exchange;
+    }
+    exchange->posted |= what;
+    /* Sent under the lock: once it is let go, the loop may answer, finish and close the handle. */
+    bool at_end = pthread_equal(pthread_self(), server->thread) && server->depth > 0;
+    if (first && !at_end)
+        uv_async_send(&server->async);
+    pthread_mutex_unlock(&server->lock);
+}
+
+void http_reply(struct http_request *request, int status, const char *content_type,
+                const char *extra_headers, struct http_body body)
+{
+    struct http_exchange *exchange = (struct http_exchange *)(void *)request;
+    exchange->status = status;
+    exchange->content_type = content_type;
+    if (extra_headers != NULL)
+        exchange->extra_headers =
+            arena_copy(&request->arena, extra_headers, strlen(extra_headers) + 1);
+    exchange->reply = body;
+    if (exchange->mode == MODE_STREAM) {
+        pthread_mutex_lock(&exchange->stream.lock);
+        exchange->stream.replied = true;
+        pthread_mutex_unlock(&exchange->stream.lock);
+    }
+    http_exchange_post(exchange, POSTED_REPLY);
+}
+
+/* ---- the reply on the wire ---- */
+
+static const char *date_now(struct http_server *server)
+{
+    time_t now = time(NULL);
+    if (now != server->date_second) {
+        struct tm utc;
+        gmtime_r(&now, &utc);
+        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+        server->date_second = now;
+    }
+    return server->date;
+}
+
+/* "Connection: ..." lines. The announced time is shorter than ours, so that the client is the one
+ * who lets go first and never sends into a connection that we are just closing. */
+static void format_connection(const struct http_server *server, bool keep, char *out, size_t bytes)
+{
+    uint32_t seconds = server->limits.idle_timeout_ms / 1000;
+    if (!keep)
+        snprintf(out, bytes, "Connection: close\r\n");
+    else if (seconds > 5)
+        snprintf(out, bytes, "Connection: keep-alive\r\nKeep-Alive: timeout=%u\r\n", seconds - 5);
+    else
+        snprintf(out, bytes, "Connection: keep-alive\r\n");
+}
+
+static char *format_head(struct http_exchange *exchange, bool keep)
+{
+    struct http_request *request = &exchange->request;
+    char connection[64];
+    format_connection(exchange->server, keep, connection, sizeof connection);
+    const char *type = exchange->content_type, *extra = exchange->extra_headers;
+    const char *id_name = request->request_id.bytes > 0 ? "x-request-id: " : "";
+    return arena_format(
+        &request->arena,
+        "HTTP/1.1 %d %s\r\nServer: kith/" KITH_VERSION "\r\nDate: %s\r\n"
+        "%s%s%sContent-Length: %zu\r\n%s%.*s%s%s%s\r\n",
+        exchange->status, http_reason(exchange->status), date_now(exchange->server),
+        type != NULL ? "Content-Type: " : "", type != NULL ? type : "", type != NULL ? "\r\n" : "",
+        exchange->reply.bytes, id_name, (int)request->request_id.bytes,
+        request->request_id.bytes > 0 ? (const char *)request->request_id.data : "",
+        request->request_id.bytes > 0 ? "\r\n" : "", connection, extra != NULL ? extra : "");
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+    struct http_exchange *exchange = write->data;
+    struct http_server *server = exchange->server;
+    struct http_connection *connection = exchange->connection;
+    http_enter(server);
+    exchange->writing = false;
+    if (connection == NULL)
+        http_exchange_free(exchange);
+    else if (status < 0)
+        http_connection_close(connection);
+    else
+        http_connection_answered(connection);
+    http_leave(server);
+}
+
+/* Skip what has been written. */
+static void advance(uv_buf_t *buffers, size_t count, size_t written)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t n = written < buffers[i].len ? written : buffers[i].len;
+        buffers[i].base += n;
+        buffers[i].len -= n;
+        written -= n;
+    }
+}
+
+static void write_reply(struct http_exchange *exchange, uv_buf_t buffers[2], unsigned count)
+{
+    struct http_connection *connection = exchange->connection;
+    uv_stream_t *stream = (uv_stream_t *)&connection->tcp;
+    size_t total = buffers[0].len + (count > 1 ? buffers[1].len : 0);
+    int written = uv_try_write(stream, buffers, count);
+    if (written >= 0 && (size_t)written == total) {
+        http_connection_answered(connection);
+        return;
+    }
+    if (written < 0 && written != UV_EAGAIN) {
+        http_connection_close(connection);
+        return;
+    }
+    advance(buffers, count, written > 0 ? (size_t)written : 0);
+    exchange->writing = uv_write(&exchange->write, stream, buffers, count, on_written) == 0;
+    if (!exchange->writing) {
+        http_connection_close(connection);
+        return;
+    }
+    connection->progress = uv_stream_get_write_queue_size(stream);
+    wheel_set(&exchange->server->wheel, &connection->timer,
+              connection->since_ms + exchange->server->wheel.tick_ms);
+}
+
+static void tell_finished(struct http_exchange *exchange, size_t reply_bytes)
+{
+    struct http_server *server = exchange->server;
+    if (!exchange->announced)
+        return;
+    server->requests++;
+    if (server->handlers.finished == NULL)
+        return;
+    double seconds = (double)(uv_hrtime() - exchange->request.started_ns) * 1e-9;
+    server->handlers.finished(server->handlers.context, &exchange->request, exchange->status,
+                              reply_bytes, seconds);
+}
+
+/* May the connection be kept? Only if we know where the next request begins, and want one. */
+static bool keeps(const struct http_exchange *exchange)
+{
+    const struct http_connection *connection = exchange->connection;
+    bool more = !connection->eof || connection->tail != NULL;
+    return exchange->parser.stage == HTTP_PARSE_END && exchange->parser.status == 0 &&
+           exchange->parser.keep_alive && !exchange->server->stopping && more;
+}
+
+void http_exchange_answer(struct http_exchange *exchange)
+{
+    struct http_connection *connection = exchange->connection;
+    if (exchange->failed_status != 0)
+        exchange->status = exchange->failed_status;
+    if (connection == NULL) {
+        tell_finished(exchange, 0);
+        http_exchange_free(exchange);
+        return;
+    }
+    bool keep = keeps(exchange);
+    char *head = format_head(exchange, keep);
+    bool bare = exchange->request.method == HTTP_METHOD_HEAD || exchange->reply.bytes == 0;
+    uv_buf_t buffers[2] = {{head, strlen(head)}, {exchange->reply.data, exchange->reply.bytes}};
+    http_budget_unwait(exchange);
+    connection->pause = PAUSE_NONE;
+    connection->close = !keep;
+    connection->phase = PHASE_REPLY;
+    connection->since_ms = uv_now(exchange->server->loop);
+    tell_finished(exchange, buffers[0].len + (bare ? 0 : buffers[1].len));
+    write_reply(exchange, buffers, bare ? 1 : 2);
+}
+
+/* ---- what http itself answers ---- */
+
+/* The texts begin as those of the compatible API do. */
+static const char *error_prefix(int status)
+{
+    switch (status) {
+    case 400:
+        return "Bad request: ";
+    case 408:
+        return "Timeout: ";
+    case 413:
+        return "Payload error: ";
+    case 503:
+        return "Service unavailable: ";
+    default:
+        return "";
+    }
+}
+
+/* why is our own text or llhttp's: nothing in it needs escaping, but a quote would. */
+static struct http_body error_body(int status, const char *why)
+{
+    char *text = allocate(512);
+    int n = snprintf(text, 512, "{\"status\":{\"error\":\"%s", error_prefix(status));
+    size_t at = (size_t)n;
+    for (const char *c = why; *c != 0 && at < 480; c++)
+        text[at++] = *c == '"' || *c == '\\' || (unsigned char)*c < ' ' ? '\'' : *c;
+    n = snprintf(text + at, 512 - at, "\"},\"time\":0.0}");
+    return (struct http_body){text, at + (size_t)n};
+}
+
+void http_exchange_refuse(struct http_exchange *exchange, int status, const char *why)
+{
+    exchange->status = status;
+    exchange->content_type = "application/json";
+    exchange->extra_headers = status == 503 ? "Retry-After: 1\r\n" : NULL;
+    exchange->reply = error_body(status, why);
+    exchange->parser.keep_alive = false;
+    exchange->server->rejected++;
+    http_exchange_answer(exchange);
+}
+
+static void on_continue_written(uv_write_t *write, int status)
+{
+    (void)status; /* a broken connection shows itself by the next read or write */
+    free(write);
+}
+
+void http_exchange_continue(struct http_exchange *exchange)
+{
+    static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    uv_buf_t buffer = {text, sizeof text - 1};
+    uv_stream_t *stream = (uv_stream_t *)&exchange->connection->tcp;
+    int written = uv_try_write(stream, &buffer, 1);
+    if (written < 0 && written != UV_EAGAIN)
+        return;
+    advance(&buffer, 1, written > 0 ? (size_t)written : 0);
+    if (buffer.len == 0)
+        return;
+    uv_write_t *write = allocate(sizeof *write);
+    if (uv_write(write, stream, &buffer, 1, on_continue_written) != 0)
+        free(write);
+}
