@@ -60,13 +60,33 @@ void request_ok(struct http_request *request, struct text *out)
     request_end(request, 200, JSON_TYPE, NULL, out);
 }
 
-/* Without the last character if it has several bytes: it may have been cut, and the reply must stay
- * valid UTF-8. */
-static size_t utf8_cut(const char *text, size_t bytes)
+/* Bytes of the UTF-8 character at the front of text, 0 if it is none (cut, overlong, a surrogate).
+ */
+static size_t utf8_bytes(struct span text)
 {
-    while (bytes > 0 && ((uint8_t)text[bytes - 1] & 0xC0) == 0x80)
-        bytes--;
-    return bytes > 0 && (uint8_t)text[bytes - 1] >= 0xC0 ? bytes - 1 : bytes;
+    uint8_t first = text.data[0];
+    size_t bytes = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    if (bytes == 0 || bytes > text.bytes || first > 0xF4)
+        return 0;
+    for (size_t i = 1; i < bytes; i++) {
+        if ((text.data[i] & 0xC0) != 0x80)
+            return 0;
+    }
+    uint8_t second = bytes > 1 ? text.data[1] : 0;
+    bool wrong = (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
+                 (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F);
+    return wrong ? 0 : bytes;
+}
+
+/* Texts echo what clients sent, cut somewhere: what is no UTF-8 becomes a question mark. */
+static void utf8_repair(char *text, size_t bytes)
+{
+    for (size_t at = 0; at < bytes;) {
+        size_t step = utf8_bytes(span_of(text + at, bytes - at));
+        if (step == 0)
+            text[at] = '?';
+        at += step == 0 ? 1 : step;
+    }
 }
 
 __attribute__((format(printf, 2, 0))) static struct span
@@ -75,7 +95,8 @@ message_format(char message[ERROR_TEXT_BYTES_MAX], const char *format, va_list a
     int length = vsnprintf(message, ERROR_TEXT_BYTES_MAX, format, arguments);
     size_t bytes = length < 0 ? 0 : (size_t)length;
     if (bytes >= ERROR_TEXT_BYTES_MAX)
-        bytes = utf8_cut(message, ERROR_TEXT_BYTES_MAX - 1);
+        bytes = ERROR_TEXT_BYTES_MAX - 1;
+    utf8_repair(message, bytes);
     return span_of(message, bytes);
 }
 
@@ -272,7 +293,8 @@ bool call_collection(struct call *call)
     if (error == OK)
         return true;
     call->collection = NULL;
-    call_fail_error(call, error);
+    /* a name that cannot be one names nothing */
+    call_fail_error(call, error == ERROR_INVALID ? ERROR_NOT_FOUND : error);
     return false;
 }
 

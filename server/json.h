@@ -1,10 +1,10 @@
 /* JSON in and out.
  *
  * In: a pull scanner for every body that can hold an id, a vector or a payload. It never builds a
- * tree: float arrays are filled directly, payloads become flat values, the rest is skipped or handed
- * over token by token. Numbers are read exactly as strtod reads them, u64 over the whole range.
- * Control bodies without any of these go through jansson (api_control.c). Out: a text buffer;
- * floats in the shortest form that reads back to the same float32.
+ * tree: float arrays are filled directly, payloads become flat values, the rest is skipped or
+ * handed over token by token. Numbers are read exactly as strtod reads them, u64 over the whole
+ * range. Control bodies without any of these go through jansson (api_control.c). Out: a text
+ * buffer; floats in the shortest form that reads back to the same float32.
  *
  * Strict RFC 8259: no trailing commas, leading zeros, comments, byte order mark, control characters
  * in strings, lone surrogates or broken UTF-8; \u0000 is accepted. After json_key, and after
@@ -18,14 +18,22 @@
 #define JSON_DEPTH_MAX 128
 
 /* libjansson exports functions of these names and calls them itself through its symbol table: ours
- * would take their place. A file that needs both includes <jansson.h> first. */
+ * would take their place. */
 #define json_string kith_json_string
 #define json_null kith_json_null
 
 enum json_token {
-    JSON_ERROR, JSON_END, JSON_NULL, JSON_TRUE, JSON_FALSE, JSON_NUMBER, JSON_STRING,
-    JSON_OBJECT, JSON_ARRAY, /* their opening brackets */
-    JSON_OBJECT_END, JSON_ARRAY_END
+    JSON_ERROR,
+    JSON_END,
+    JSON_NULL,
+    JSON_TRUE,
+    JSON_FALSE,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_OBJECT,
+    JSON_ARRAY, /* their opening brackets */
+    JSON_OBJECT_END,
+    JSON_ARRAY_END
 };
 
 struct json {
@@ -33,8 +41,8 @@ struct json {
     struct arena *arena; /* for unescaped strings and error text */
     uint32_t depth;
     char closing[JSON_DEPTH_MAX]; /* of each open object or array: } or ] */
-    bool comma; /* a value was read at this depth, so a comma or the end comes next */
-    bool due;   /* a value must come next */
+    bool comma;      /* a value was read at this depth, so a comma or the end comes next */
+    bool due;        /* a value must come next */
     const char *why; /* after JSON_ERROR: what is wrong, for "Format error in JSON body: %s" */
 };
 
@@ -54,8 +62,8 @@ bool json_bool(struct json *json, bool *value);
 bool json_null(struct json *json);
 /* A number's text, checked against the grammar. */
 bool json_number(struct json *json, struct span *text);
-bool json_u64(struct json *json, uint64_t *value);    /* digits only */
-bool json_double(struct json *json, double *value);   /* finite, as strtod */
+bool json_u64(struct json *json, uint64_t *value);  /* digits only */
+bool json_double(struct json *json, double *value); /* finite, as strtod */
 /* A float array into out[capacity]; *count = how many it has (may exceed capacity, the surplus is
  * counted but not stored). Each number: strtod, then rounded to float; a float overflow is an error
  * naming the index. */
@@ -64,9 +72,9 @@ bool json_floats(struct json *json, float *out, size_t capacity, size_t *count);
 bool json_floats_arena(struct json *json, float **out, size_t *count, size_t max_count);
 /* Any value -> flat bytes in the arena. A duplicate key is an error naming it. */
 bool json_value(struct json *json, struct span *value);
-bool json_skip(struct json *json);                      /* any value, checked */
-/* Error state: record a message of the caller's own (first one wins; " at line 1 column 9" is added).
- * Returns false, so that `return json_fail(...)` reads well. */
+bool json_skip(struct json *json); /* any value, checked */
+/* Error state: record a message of the caller's own (first one wins; " at line 1 column 9" is
+ * added). Returns false, so that `return json_fail(...)` reads well. */
 bool json_fail(struct json *json, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool json_failed(const struct json *json);
 /* Must be at the end of the document. */
@@ -90,6 +98,7 @@ void text_float(struct text *text, float v);   /* shortest form; 1.0 prints as 1
 void text_double(struct text *text, double v); /* shortest form */
 void text_json_string(struct text *text, struct span s); /* with quotes, escaped */
 void text_value(struct text *text, struct span value);   /* a flat value as JSON */
-void text_floats(struct text *text, const uint8_t *floats, size_t count); /* [..], unaligned floats */
+void text_floats(struct text *text, const uint8_t *floats,
+                 size_t count); /* [..], unaligned floats */
 
 #endif

@@ -1,0 +1,591 @@
+/* Collections: list, create, info, exists, delete.
+ *
+ * A collection's settings are judged once, when it is created, and stored as the very JSON that
+ * GET echoes as `config`. What has no effect here (segments, HNSW, WAL, quantization) is judged,
+ * stored and echoed all the same, as clients read it back; what would change answers and is not
+ * built yet is refused by name. */
+#include "server/handlers.h"
+
+#include <assert.h>
+#include <float.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "server/api_control.h"
+#include "server/tree.h"
+
+/* ---- schemas ---- */
+
+#define BOOL(n)                                                                                    \
+    {                                                                                              \
+        .name = n, .kind = FIELD_BOOL                                                              \
+    }
+#define UINT(n, low, high)                                                                         \
+    {                                                                                              \
+        .name = n, .kind = FIELD_UINT, .min = low, .max = high                                     \
+    }
+#define UINT_ALIAS(n, a, low)                                                                      \
+    {                                                                                              \
+        .name = n, .alias = a, .kind = FIELD_UINT, .min = low, .max = UINT64_MAX                   \
+    }
+#define WORD(n, list)                                                                              \
+    {                                                                                              \
+        .name = n, .kind = FIELD_WORD, .words = list                                               \
+    }
+#define OBJECT(n, schema)                                                                          \
+    {                                                                                              \
+        .name = n, .kind = FIELD_OBJECT, .object = schema                                          \
+    }
+#define ANY(n)                                                                                     \
+    {                                                                                              \
+        .name = n, .kind = FIELD_ANY                                                               \
+    }
+
+static const char *const distances[] = {"Cosine", "Euclid", "Dot", "Manhattan", NULL};
+static const char *const datatypes[] = {"float32", "float16", "uint8", "turbo4", NULL};
+static const char *const comparators[] = {"max_sim", NULL};
+static const char *const sharding[] = {"auto", "custom", NULL};
+static const char *const scalar_types[] = {"int8", NULL};
+static const char *const compressions[] = {"x4", "x8", "x16", "x32", "x64", NULL};
+static const char *const encodings[] = {"one_bit", "two_bits", "one_and_half_bits", NULL};
+static const char *const query_encodings[] = {"default", "binary", "scalar4bits", "scalar8bits",
+                                              NULL};
+static const char *const turbo_bits[] = {"bits1", "bits1_5", "bits2", "bits4", NULL};
+static const char *const modifiers[] = {"none", "idf", NULL};
+
+static const struct schema_field hnsw_schema[] = {
+    UINT("m", 0, UINT64_MAX),
+    UINT("ef_construct", 4, UINT64_MAX),
+    UINT_ALIAS("full_scan_threshold", "full_scan_threshold_kb", 10),
+    UINT("max_indexing_threads", 0, UINT64_MAX),
+    BOOL("on_disk"),
+    UINT("payload_m", 0, UINT64_MAX),
+    BOOL("inline_storage"),
+    ANY("memory"),
+    {0},
+};
+
+static const struct schema_field scalar_schema[] = {
+    {.name = "type", .kind = FIELD_WORD, .required = true, .words = scalar_types},
+    {.name = "quantile", .kind = FIELD_NUMBER, .least = 0.5, .most = 1.0},
+    BOOL("always_ram"),
+    ANY("memory"),
+    {0},
+};
+static const struct schema_field product_schema[] = {
+    {.name = "compression", .kind = FIELD_WORD, .required = true, .words = compressions},
+    BOOL("always_ram"),
+    ANY("memory"),
+    {0},
+};
+static const struct schema_field binary_schema[] = {
+    BOOL("always_ram"),
+    WORD("encoding", encodings),
+    WORD("query_encoding", query_encodings),
+    ANY("memory"),
+    {0},
+};
+static const struct schema_field turbo_schema[] = {
+    WORD("bits", turbo_bits),
+    BOOL("always_ram"),
+    ANY("memory"),
+    {0},
+};
+static const struct schema_field quantization_schema[] = {
+    OBJECT("scalar", scalar_schema),
+    OBJECT("product", product_schema),
+    OBJECT("binary", binary_schema),
+    OBJECT("turbo", turbo_schema),
+    {0},
+};
+
+static const struct schema_field multivector_schema[] = {
+    {.name = "comparator", .kind = FIELD_WORD, .required = true, .words = comparators},
+    {0},
+};
+static const struct schema_field vector_schema[] = {
+    {.name = "size", .kind = FIELD_UINT, .required = true, .min = 1, .max = CODEC_DIM_MAX},
+    {.name = "distance", .kind = FIELD_WORD, .required = true, .words = distances},
+    OBJECT("hnsw_config", hnsw_schema),
+    {.name = "quantization_config",
+     .alias = "quantization",
+     .kind = FIELD_OBJECT,
+     .object = quantization_schema},
+    BOOL("on_disk"),
+    ANY("memory"),
+    WORD("datatype", datatypes),
+    OBJECT("multivector_config", multivector_schema),
+    {0},
+};
+
+static const struct schema_field sparse_index_schema[] = {
+    UINT("full_scan_threshold", 0, UINT64_MAX),
+    BOOL("on_disk"),
+    WORD("datatype", datatypes),
+    ANY("memory"),
+    {0},
+};
+static const struct schema_field sparse_schema[] = {
+    OBJECT("index", sparse_index_schema),
+    WORD("modifier", modifiers),
+    {0},
+};
+
+static const struct schema_field wal_schema[] = {
+    UINT("wal_capacity_mb", 1, UINT64_MAX),
+    UINT("wal_segments_ahead", 0, UINT64_MAX),
+    UINT("wal_retain_closed", 1, UINT64_MAX),
+    {0},
+};
+
+static const struct schema_field optimizers_schema[] = {
+    {.name = "deleted_threshold", .kind = FIELD_NUMBER, .least = 0.0, .most = 1.0},
+    UINT("vacuum_min_vector_number", 100, UINT64_MAX),
+    UINT("default_segment_number", 0, UINT64_MAX),
+    UINT_ALIAS("max_segment_size", "max_segment_size_kb", 1),
+    UINT_ALIAS("memmap_threshold", "memmap_threshold_kb", 0),
+    UINT_ALIAS("indexing_threshold", "indexing_threshold_kb", 0),
+    UINT("flush_interval_sec", 0, UINT64_MAX),
+    {.name = "max_optimization_threads", .kind = FIELD_UINT_OR_AUTO, .min = 0, .max = UINT64_MAX},
+    BOOL("prevent_unoptimized"),
+    {0},
+};
+
+static const struct schema_field strict_schema[] = {
+    BOOL("enabled"),
+    UINT("max_query_limit", 1, UINT64_MAX),
+    UINT("max_timeout", 1, UINT64_MAX),
+    BOOL("unindexed_filtering_retrieve"),
+    BOOL("unindexed_filtering_update"),
+    UINT("search_max_hnsw_ef", 1, UINT64_MAX),
+    BOOL("search_allow_exact"),
+    {.name = "search_max_oversampling", .kind = FIELD_NUMBER, .least = 0.0, .most = DBL_MAX},
+    UINT("upsert_max_batchsize", 1, UINT64_MAX),
+    UINT("search_max_batchsize", 1, UINT64_MAX),
+    UINT("max_collection_vector_size_bytes", 1, UINT64_MAX),
+    UINT("read_rate_limit", 1, UINT64_MAX),
+    UINT("write_rate_limit", 1, UINT64_MAX),
+    UINT("max_collection_payload_size_bytes", 1, UINT64_MAX),
+    UINT("max_points_count", 1, UINT64_MAX),
+    UINT("filter_max_conditions", 1, UINT64_MAX),
+    UINT("condition_max_size", 1, UINT64_MAX),
+    {.name = "multivector_config", .kind = FIELD_ANY_OBJECT},
+    {.name = "sparse_config", .kind = FIELD_ANY_OBJECT},
+    UINT("max_payload_index_count", 0, UINT64_MAX),
+    UINT("max_resident_memory_percent", 1, 100),
+    {0},
+};
+
+static const struct schema_field create_schema[] = {
+    {.name = "vectors", .kind = FIELD_ANY_OBJECT},
+    {.name = "sparse_vectors", .kind = FIELD_ANY_OBJECT},
+    UINT_ALIAS("shard_number", "shards_number", 1),
+    UINT("replication_factor", 1, UINT32_MAX),
+    UINT("write_consistency_factor", 1, UINT32_MAX),
+    WORD("sharding_method", sharding),
+    BOOL("on_disk_payload"),
+    ANY("payload"),
+    OBJECT("hnsw_config", hnsw_schema),
+    OBJECT("wal_config", wal_schema),
+    {.name = "optimizers_config",
+     .alias = "optimizer_config",
+     .kind = FIELD_OBJECT,
+     .object = optimizers_schema},
+    {.name = "quantization_config",
+     .alias = "quantization",
+     .kind = FIELD_OBJECT,
+     .object = quantization_schema},
+    OBJECT("strict_mode_config", strict_schema),
+    {.name = "metadata", .kind = FIELD_ANY_OBJECT},
+    {0},
+};
+
+/* ---- what kith makes of them ---- */
+
+/* What create found: the clean settings and the one vector they declare. */
+struct creation {
+    struct span clean;  /* after create_schema */
+    struct span vector; /* after vector_schema; empty: none */
+    bool named;         /* vectors was {"": {...}}: echoed as given */
+};
+
+static struct span member(struct span object, const char *name)
+{
+    return value_get(object, span_text(name));
+}
+
+static bool member_is(struct span object, const char *name, const char *text)
+{
+    struct span value = member(object, name);
+    return value.bytes > 0 && value_kind(value) == VALUE_STRING &&
+           span_equal(value_string(value), span_text(text));
+}
+
+/* Exactly one kind of quantization: the upstream type is a union. */
+static void judge_quantization(struct judgement *judgement, struct span owner, const char *path)
+{
+    struct span quantization = member(owner, "quantization_config");
+    if (quantization.bytes > 0 && value_count(quantization) != 1)
+        judge_format(judgement,
+                     "%squantization_config: data did not match any variant of untagged enum "
+                     "QuantizationConfig",
+                     path);
+}
+
+static void judge_vector(struct judgement *judgement, struct span params, const char *path,
+                         struct span *clean)
+{
+    struct value_builder builder;
+    value_begin(&builder, judgement->arena);
+    control_judge(vector_schema, params, path, judgement, &builder);
+    if (judgement->format != NULL)
+        return;
+    *clean = value_end(&builder);
+    judge_quantization(judgement, *clean, arena_format(judgement->arena, "%s.", path));
+    if (member(*clean, "datatype").bytes > 0 && !member_is(*clean, "datatype", "float32"))
+        judge_wrong(judgement, "%s.datatype: only float32 is supported yet", path);
+    if (member(*clean, "multivector_config").bytes > 0)
+        judge_wrong(judgement, "%s.multivector_config: multivectors are not supported yet", path);
+}
+
+/* One VectorParams, or a map of them: a map has objects under whatever names it has. */
+static bool vectors_are_single(struct span vectors)
+{
+    struct span size = member(vectors, "size"), distance = member(vectors, "distance");
+    return (size.bytes > 0 && value_kind(size) != VALUE_OBJECT) ||
+           (distance.bytes > 0 && value_kind(distance) != VALUE_OBJECT);
+}
+
+static void judge_vector_map(struct judgement *judgement, struct span vectors,
+                             struct creation *creation)
+{
+    struct value_cursor cursor;
+    struct span name, params, clean = {0};
+    value_walk(vectors, &cursor);
+    while (value_next(&cursor, &name, &params)) {
+        if (value_kind(params) != VALUE_OBJECT) {
+            judge_format(judgement,
+                         "vectors: data did not match any variant of untagged enum VectorsConfig");
+            return;
+        }
+        judge_vector(judgement, params, "vectors.?", &clean);
+        if (name.bytes > 0) {
+            judge_wrong(judgement, "vectors.%.*s: named vectors are not supported yet",
+                        (int)(name.bytes < 200 ? name.bytes : 200), (const char *)name.data);
+            continue;
+        }
+        creation->vector = clean;
+        creation->named = true;
+    }
+}
+
+static void judge_vectors(struct judgement *judgement, struct creation *creation)
+{
+    struct span vectors = member(creation->clean, "vectors");
+    if (vectors.bytes == 0)
+        return;
+    if (vectors_are_single(vectors))
+        judge_vector(judgement, vectors, "vectors", &creation->vector);
+    else
+        judge_vector_map(judgement, vectors, creation);
+}
+
+static void judge_sparse(struct judgement *judgement, struct span clean)
+{
+    struct span sparse = member(clean, "sparse_vectors"), name, params;
+    struct value_cursor cursor;
+    struct value_builder builder;
+    if (sparse.bytes == 0)
+        return;
+    value_walk(sparse, &cursor);
+    while (value_next(&cursor, &name, &params)) {
+        value_begin(&builder, judgement->arena);
+        if (value_kind(params) == VALUE_OBJECT)
+            control_judge(sparse_schema, params, "sparse_vectors.?", judgement, &builder);
+        else if (value_kind(params) != VALUE_NULL)
+            judge_format(judgement, "sparse_vectors.?: expected a map");
+        if (name.bytes == 0)
+            judge_wrong(judgement, "Sparse vector name cannot be empty");
+        judge_wrong(judgement, "sparse_vectors.%.*s: sparse vectors are not supported yet",
+                    (int)(name.bytes < 200 ? name.bytes : 200), (const char *)name.data);
+    }
+}
+
+/* Fields that would change what the server does, and do not yet. */
+static void judge_unbuilt(struct judgement *judgement, struct span clean)
+{
+    struct span strict = member(clean, "strict_mode_config");
+    struct span enabled = strict.bytes == 0 ? strict : member(strict, "enabled");
+    if (enabled.bytes > 0 && value_bool(enabled))
+        judge_wrong(judgement, "strict_mode_config.enabled: strict mode is not supported yet");
+    if (member_is(clean, "sharding_method", "custom"))
+        judge_wrong(judgement, "sharding_method: custom sharding is not supported yet");
+}
+
+static void judge_creation(struct judgement *judgement, struct span body, struct creation *creation)
+{
+    struct value_builder builder;
+    value_begin(&builder, judgement->arena);
+    control_judge(create_schema, body, "", judgement, &builder);
+    if (judgement->format != NULL)
+        return;
+    creation->clean = value_end(&builder);
+    judge_quantization(judgement, creation->clean, "");
+    judge_vectors(judgement, creation);
+    judge_sparse(judgement, creation->clean);
+    judge_unbuilt(judgement, creation->clean);
+}
+
+/* ---- the config that is echoed ---- */
+
+static const char hnsw_defaults[] = "{\"m\":16,\"ef_construct\":100,\"full_scan_threshold\":10000,"
+                                    "\"max_indexing_threads\":0,\"on_disk\":false}";
+static const char optimizer_defaults[] =
+    "{\"deleted_threshold\":0.2,\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
+    "\"max_segment_size\":null,\"memmap_threshold\":null,\"indexing_threshold\":10000,"
+    "\"flush_interval_sec\":5,\"max_optimization_threads\":null}";
+static const char wal_defaults[] =
+    "{\"wal_capacity_mb\":32,\"wal_segments_ahead\":0,\"wal_retain_closed\":1}";
+
+static void put_member(struct text *text, bool *first, struct span key, struct span value)
+{
+    if (!*first)
+        text_puts(text, ",");
+    *first = false;
+    text_json_string(text, key);
+    text_puts(text, ":");
+    text_value(text, value);
+}
+
+/* The defaults, with what was given in their place, then what was given besides. */
+static void put_merged(struct text *text, struct arena *arena, const char *defaults_text,
+                       struct span given)
+{
+    struct span defaults, key, value;
+    const char *why;
+    bool first = true, parsed = tree_parse(span_text(defaults_text), arena, &defaults, &why);
+    assert(parsed);
+    struct value_cursor cursor;
+    text_puts(text, "{");
+    value_walk(defaults, &cursor);
+    while (value_next(&cursor, &key, &value)) {
+        struct span own = given.bytes == 0 ? given : value_get(given, key);
+        put_member(text, &first, key, own.bytes == 0 ? value : own);
+    }
+    if (given.bytes > 0) {
+        value_walk(given, &cursor);
+        while (value_next(&cursor, &key, &value)) {
+            if (value_get(defaults, key).bytes == 0)
+                put_member(text, &first, key, value);
+        }
+    }
+    text_puts(text, "}");
+}
+
+/* ,"name":value - or `otherwise` where absent (NULL: leave out). */
+static void put_given(struct text *text, struct span clean, const char *name, const char *otherwise)
+{
+    struct span value = member(clean, name);
+    if (value.bytes == 0 && otherwise == NULL)
+        return;
+    text_printf(text, ",\"%s\":", name);
+    if (value.bytes == 0)
+        text_puts(text, otherwise);
+    else
+        text_value(text, value);
+}
+
+static void put_vectors(struct text *text, const struct creation *creation)
+{
+    if (creation->vector.bytes == 0) {
+        text_puts(text, "{}");
+        return;
+    }
+    text_puts(text, creation->named ? "{\"\":" : "");
+    text_value(text, creation->vector);
+    text_puts(text, creation->named ? "}" : "");
+}
+
+static struct span config_text(struct arena *arena, const struct creation *creation)
+{
+    struct span clean = creation->clean;
+    struct text text = {0};
+    text_puts(&text, "{\"params\":{\"vectors\":");
+    put_vectors(&text, creation);
+    put_given(&text, clean, "shard_number", "1");
+    put_given(&text, clean, "sharding_method", NULL);
+    put_given(&text, clean, "replication_factor", "1");
+    put_given(&text, clean, "write_consistency_factor", "1");
+    put_given(&text, clean, "on_disk_payload", "true");
+    put_given(&text, clean, "payload", NULL);
+    put_given(&text, clean, "sparse_vectors", NULL);
+    text_puts(&text, "},\"hnsw_config\":");
+    put_merged(&text, arena, hnsw_defaults, member(clean, "hnsw_config"));
+    text_puts(&text, ",\"optimizer_config\":");
+    put_merged(&text, arena, optimizer_defaults, member(clean, "optimizers_config"));
+    text_puts(&text, ",\"wal_config\":");
+    put_merged(&text, arena, wal_defaults, member(clean, "wal_config"));
+    put_given(&text, clean, "quantization_config", "null");
+    put_given(&text, clean, "strict_mode_config", NULL);
+    put_given(&text, clean, "metadata", NULL);
+    text_puts(&text, "}");
+    struct span config = span_of(arena_copy(arena, text.data, text.bytes), text.bytes);
+    text_release(&text);
+    return config;
+}
+
+static uint64_t draw_seed(void)
+{
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        abort(); /* without it every collection would turn its vectors the same way */
+    return seed;
+}
+
+static void settings_fill(struct arena *arena, const struct creation *creation,
+                          struct collection_settings *settings)
+{
+    *settings = (struct collection_settings){.seed = draw_seed(), .metric = METRIC_COSINE};
+    settings->config = config_text(arena, creation);
+    if (creation->vector.bytes == 0)
+        return;
+    struct span distance = value_string(member(creation->vector, "distance"));
+    settings->dim = (uint32_t)value_integer(member(creation->vector, "size"));
+    bool known = metric_parse((const char *)distance.data, distance.bytes, &settings->metric);
+    assert(known);
+}
+
+void collection_settings_simple(struct arena *arena, uint32_t dim, enum metric metric,
+                                struct collection_settings *settings)
+{
+    const char *why;
+    struct creation creation = {0};
+    struct span body;
+    const char *text =
+        arena_format(arena, "{\"vectors\":{\"size\":%" PRIu32 ",\"distance\":\"%s\"}}", dim,
+                     metric_name(metric));
+    bool parsed = tree_parse(span_text(text), arena, &body, &why);
+    struct judgement judgement = {.arena = arena};
+    if (parsed)
+        judge_creation(&judgement, body, &creation);
+    assert(parsed && judgement_is_clean(&judgement));
+    settings_fill(arena, &creation, settings);
+}
+
+/* ---- handlers ---- */
+
+static void put_true(struct call *call, bool result)
+{
+    text_puts(call_result(call), result ? "true" : "false");
+    call_ok(call);
+}
+
+static void create_done(struct write_job *job)
+{
+    struct call *call = call_of_job(job);
+    if (job->error == OK)
+        put_true(call, true);
+    else
+        call_fail_error(call, job->error);
+}
+
+static bool name_is_valid(struct call *call)
+{
+    struct span name = call->request->segments[1];
+    if (collection_name_valid(name))
+        return true;
+    call_fail(call, 422,
+              "Validation error in path parameters: [collection_name: value %s invalid, must have "
+              "from 1 to %d bytes and none of < > : \" / \\ | ? * NUL 0x1F]",
+              request_segment_text(call->request, 1), COLLECTION_NAME_BYTES_MAX);
+    return false;
+}
+
+void api_collection_create(struct call *call)
+{
+    struct span body;
+    struct creation creation = {0};
+    struct judgement judgement = {.arena = call->arena};
+    if (!name_is_valid(call) || !control_parse(call, &body))
+        return;
+    judge_creation(&judgement, body, &creation);
+    if (!judgement_is_clean(&judgement)) {
+        call_fail_judgement(call, &judgement);
+        return;
+    }
+    struct collection_settings *settings = arena_allocate(call->arena, sizeof *settings);
+    settings_fill(call->arena, &creation, settings);
+    call->job.kind = WRITE_CREATE;
+    call->job.settings = settings;
+    call_submit_write(call, create_done);
+}
+
+static void delete_done(struct write_job *job)
+{
+    struct call *call = call_of_job(job);
+    if (job->error == OK || job->error == ERROR_NOT_FOUND || job->error == ERROR_INVALID)
+        put_true(call, job->error == OK);
+    else
+        call_fail_error(call, job->error);
+}
+
+void api_collection_delete(struct call *call)
+{
+    call->job.kind = WRITE_DELETE_COLLECTION;
+    call_submit_write(call, delete_done);
+}
+
+void api_collections_list(struct call *call)
+{
+    struct span *names;
+    size_t count;
+    enum error error = database_names(call->service->database, call->arena, &names, &count);
+    if (error != OK) {
+        call_fail_error(call, error);
+        return;
+    }
+    struct text *out = call_result(call);
+    text_puts(out, "{\"collections\":[");
+    for (size_t i = 0; i < count; i++) {
+        text_puts(out, i == 0 ? "{\"name\":" : ",{\"name\":");
+        text_json_string(out, names[i]);
+        text_puts(out, "}");
+    }
+    text_puts(out, "]}");
+    call_ok(call);
+}
+
+/* A collection that is there but damaged exists. */
+void api_collection_exists(struct call *call)
+{
+    struct span name = call->request->segments[1];
+    enum error error = collection_acquire(call->service->database, name, &call->collection);
+    if (error != OK)
+        call->collection = NULL;
+    text_puts(call_result(call), error == ERROR_NOT_FOUND || error == ERROR_INVALID
+                                     ? "{\"exists\":false}"
+                                     : "{\"exists\":true}");
+    call_ok(call);
+}
+
+void api_collection_info(struct call *call)
+{
+    if (!call_collection(call) || !call_view(call))
+        return;
+    const struct counters *counters = view_counters(&call->view);
+    const struct collection_settings *settings = collection_settings(call->collection);
+    struct writer_figures figures;
+    writer_figures_get(call->service->writer, &figures);
+    struct text *out = call_result(call);
+    text_printf(
+        out,
+        "{\"status\":\"green\",\"optimizer_status\":\"ok\",\"indexed_vectors_count\":%" PRIu64
+        ",\"points_count\":%" PRIu64 ",\"segments_count\":%" PRIu64 ",\"config\":",
+        counters->vector_count, counters->point_count,
+        counters->generation_count == 0 ? 1 : counters->generation_count);
+    text_put(out, settings->config.data, settings->config.bytes);
+    text_printf(out, ",\"payload_schema\":{},\"update_queue\":{\"length\":%" PRIu64 "}}",
+                figures.queue_points);
+    call_ok(call);
+}
