@@ -1,0 +1,73 @@
+/* An open collection, and its codes' centres. Private to index/.
+ *
+ * The codes of a vector are relative to two centres that are frozen once codes refer to them, both
+ * kept rotated: the open GENERATION's (1-bit codes; the origin for generation 0, then the mean so
+ * far when the generation before was sealed) and the newest EPOCH's (4-bit codes; epoch 0 is the
+ * origin, another is frozen when the codes are eight times as many as at the last one). */
+#ifndef KITH_INDEX_COLLECTION_H
+#define KITH_INDEX_COLLECTION_H
+
+#include "index/database.h"
+#include "index/scratch.h"
+
+struct apply_scratch; /* collection_apply.c */
+
+struct collection {
+    /* set at open, then constant */
+    struct database *database;
+    uint8_t *settings_bytes; /* owned; settings.config points into it */
+    struct collection_settings settings;
+    struct codec *codec;             /* owned; NULL when dim 0 */
+    struct environment *environment; /* owned; NULL only while a closed collection is deleted */
+    /* of database.c, under its mutex */
+    uint8_t *name_data; /* owned */
+    struct span name;
+    uint64_t name_hash;
+    struct collection *bucket_next;
+    struct collection *older, *newer; /* in the list of those nobody holds */
+    uint32_t holders;
+    bool deleting;
+};
+
+/* What collection_apply takes from its database. */
+const struct database_options *database_options(const struct database *database);
+/* The writer thread's own reader number: one above those of the options. */
+uint32_t database_writer_reader(const struct database *database);
+struct apply_scratch *database_apply_scratch(struct database *database);
+struct apply_scratch *apply_scratch_new(void);
+void apply_scratch_free(struct apply_scratch *scratch); /* accepts NULL */
+
+/* The centres new codes are made against, as one view shows them. */
+struct centres {
+    uint64_t generation; /* number of the open one; 0 when there is none yet */
+    uint32_t epoch;
+    const float *generation_centre; /* rotated, float[dim]; NULL: the origin. In the scratch */
+    const float *epoch_centre;
+};
+enum error centres_load(const struct collection *collection, const struct view *view,
+                        struct encode_scratch *scratch, struct centres *centres) MUST_CHECK;
+/* *open: the generation that takes new codes; generation_count 0 gives an empty number 0. */
+enum error generation_open(const struct view *view, struct generation *open) MUST_CHECK;
+
+/* Rotate a vector (float[dim], any alignment). The result stays in the scratch until the next. */
+const float *encode_rotate(const struct collection *collection, const uint8_t *vector,
+                           struct encode_scratch *scratch);
+/* The code of a rotated vector; code: codec_code_bytes(bits). */
+void encode_rotated(const struct collection *collection, unsigned bits, const float *rotated,
+                    const float *centre, uint8_t *code, struct code_factors *factors,
+                    struct encode_scratch *scratch);
+
+struct encoded { /* arrays of vector_count, in the order of the op's vectors */
+    uint64_t generation;
+    uint32_t epoch;
+    uint32_t vector_count;
+    uint8_t *block_codes; /* 1 bit */
+    uint8_t *row_codes;   /* 4 bits */
+    struct code_factors *block_factors;
+    struct code_factors *row_factors;
+};
+
+/* What counters.id_hash is the XOR of. */
+uint64_t point_hash(const struct point_id *id, uint64_t slot);
+
+#endif

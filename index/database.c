@@ -1,0 +1,507 @@
+/* Collections of one data directory: a table of the open ones, counted holders, and a list of those
+ * nobody holds, least recently used first.
+ *
+ * One mutex guards all of it and is held while an environment is opened or closed (about 0.1 ms for
+ * a small collection): an environment must never be open twice in a process, and with one lock it
+ * cannot be. It is not held while files are removed; the collection stays in the table, marked, so
+ * that nobody opens it again meanwhile.
+ *
+ * The settings of a collection, as the catalogue keeps them:
+ *
+ *     bytes    field
+ *     0        format, 1
+ *     1        metric (enum metric)
+ *     2..3     0
+ *     4..7     u32 dim
+ *     8..15    u64 seed of the rotation
+ *     16..23   u64 first slot
+ *     24..27   u32 bytes of the configuration
+ *     28..     the configuration, JSON text
+ */
+#include "index/database.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "index/collection.h"
+
+#define SETTINGS_FORMAT 1
+#define SETTINGS_HEADER_BYTES 28
+#define SETTINGS_BYTES_MAX ((size_t)1024 * 1024) /* of the catalogue */
+
+struct database {
+    struct database_options options;
+    struct store *store;
+    struct apply_scratch *apply_scratch; /* of the writer thread */
+    pthread_mutex_t mutex;
+    pthread_cond_t released; /* a collection that is being deleted lost its last holder */
+    /* under the mutex */
+    struct collection **buckets;
+    size_t bucket_count;                /* a power of two */
+    size_t open_count;                  /* environments open */
+    struct collection *oldest, *newest; /* of the collections nobody holds */
+};
+
+struct database_options database_options_default(void)
+{
+    return (struct database_options){
+        .storage = store_options_default(),
+        .max_open_collections = 512,
+        .first_generation_codes = 1024,
+        .generation_codes = 16384,
+    };
+}
+
+const struct database_options *database_options(const struct database *database)
+{
+    return &database->options;
+}
+
+uint32_t database_writer_reader(const struct database *database)
+{
+    return database->options.storage.reader_count;
+}
+
+struct apply_scratch *database_apply_scratch(struct database *database)
+{
+    return database->apply_scratch;
+}
+
+struct store *database_store(struct database *database)
+{
+    return database->store;
+}
+
+/* ---- names ---- */
+
+/* Length of the UTF-8 sequence at the front of text, 0 if it is none (overlong, surrogate, cut). */
+static size_t utf8_length(struct span text)
+{
+    const uint8_t first = text.data[0];
+    if (first < 0x80) {
+        return 1;
+    }
+    const size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc2 || first > 0xf4 || text.bytes < length) {
+        return 0;
+    }
+    uint32_t code = first & (0xffu >> (length + 1));
+    for (size_t i = 1; i < length; i++) {
+        if ((text.data[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        code = code << 6 | (text.data[i] & 0x3fu);
+    }
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const bool surrogate = code >= 0xd800 && code <= 0xdfff;
+    return code >= least[length] && code <= 0x10ffff && !surrogate ? length : 0;
+}
+
+bool collection_name_valid(struct span name)
+{
+    if (name.bytes == 0 || name.bytes > COLLECTION_NAME_BYTES_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < name.bytes;) {
+        const uint8_t byte = name.data[i];
+        if (byte == 0 || byte == 0x1f || (byte < 0x80 && strchr("<>:\"/\\|?*", byte) != NULL)) {
+            return false;
+        }
+        const size_t length = utf8_length(span_of(name.data + i, name.bytes - i));
+        if (length == 0) {
+            return false;
+        }
+        i += length;
+    }
+    return true;
+}
+
+/* ---- settings as bytes ---- */
+
+static uint8_t *settings_encode(const struct collection_settings *settings, size_t *bytes)
+{
+    *bytes = SETTINGS_HEADER_BYTES + settings->config.bytes;
+    uint8_t *data = allocate_zeroed(1, *bytes);
+    data[0] = SETTINGS_FORMAT;
+    data[1] = (uint8_t)settings->metric;
+    store32(data + 4, settings->dim);
+    store64(data + 8, settings->seed);
+    store64(data + 16, settings->first_slot);
+    store32(data + 24, (uint32_t)settings->config.bytes);
+    if (settings->config.bytes > 0) {
+        memcpy(data + SETTINGS_HEADER_BYTES, settings->config.data, settings->config.bytes);
+    }
+    return data;
+}
+
+/* settings->config points into data. */
+static enum error settings_decode(struct span data, struct collection_settings *settings)
+{
+    if (data.bytes < 1) {
+        return ERROR_CORRUPT;
+    }
+    if (data.data[0] > SETTINGS_FORMAT) {
+        return ERROR_NEWER;
+    }
+    if (data.data[0] != SETTINGS_FORMAT || data.bytes < SETTINGS_HEADER_BYTES ||
+        load16(data.data + 2) != 0 || data.data[1] > METRIC_MANHATTAN ||
+        load32(data.data + 4) > CODEC_DIM_MAX ||
+        load32(data.data + 24) != data.bytes - SETTINGS_HEADER_BYTES) {
+        return ERROR_CORRUPT;
+    }
+    *settings = (struct collection_settings){
+        .dim = load32(data.data + 4),
+        .metric = (enum metric)data.data[1],
+        .seed = load64(data.data + 8),
+        .first_slot = load64(data.data + 16),
+        .config = {data.data + SETTINGS_HEADER_BYTES, data.bytes - SETTINGS_HEADER_BYTES},
+    };
+    return OK;
+}
+
+/* ---- the table and the list; all under the mutex ---- */
+
+static uint64_t name_hash(struct span name)
+{
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    for (size_t i = 0; i < name.bytes; i++) {
+        hash = (hash ^ name.data[i]) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+static struct collection **bucket_of(struct database *database, uint64_t hash)
+{
+    return &database->buckets[hash & (database->bucket_count - 1)];
+}
+
+static struct collection *table_find(struct database *database, struct span name, uint64_t hash)
+{
+    struct collection *collection = *bucket_of(database, hash);
+    while (collection != NULL &&
+           !(collection->name_hash == hash && span_equal(collection->name, name))) {
+        collection = collection->bucket_next;
+    }
+    return collection;
+}
+
+static void table_add(struct database *database, struct collection *collection)
+{
+    struct collection **bucket = bucket_of(database, collection->name_hash);
+    collection->bucket_next = *bucket;
+    *bucket = collection;
+}
+
+static void table_remove(struct database *database, struct collection *collection)
+{
+    struct collection **link = bucket_of(database, collection->name_hash);
+    while (*link != collection) {
+        link = &(*link)->bucket_next;
+    }
+    *link = collection->bucket_next;
+}
+
+static void idle_add(struct database *database, struct collection *collection)
+{
+    collection->older = database->newest;
+    collection->newer = NULL;
+    *(database->newest != NULL ? &database->newest->newer : &database->oldest) = collection;
+    database->newest = collection;
+}
+
+static void idle_remove(struct database *database, struct collection *collection)
+{
+    *(collection->older != NULL ? &collection->older->newer : &database->oldest) =
+        collection->newer;
+    *(collection->newer != NULL ? &collection->newer->older : &database->newest) =
+        collection->older;
+    collection->older = collection->newer = NULL;
+}
+
+/* ---- opening and closing one ---- */
+
+static struct collection *collection_new(struct database *database, struct span name, uint64_t hash)
+{
+    struct collection *collection = allocate_zeroed(1, sizeof *collection);
+    collection->database = database;
+    collection->name_data = allocate(name.bytes);
+    memcpy(collection->name_data, name.data, name.bytes);
+    collection->name = span_of(collection->name_data, name.bytes);
+    collection->name_hash = hash;
+    return collection;
+}
+
+static void collection_free(struct collection *collection)
+{
+    environment_close(collection->environment);
+    codec_free(collection->codec);
+    free(collection->settings_bytes);
+    free(collection->name_data);
+    free(collection);
+}
+
+/* Settings, codec and environment. */
+static enum error collection_open(struct database *database, struct collection *collection)
+{
+    uint64_t directory;
+    size_t bytes;
+    enum error error = catalog_get(database->store, collection->name, &directory,
+                                   &collection->settings_bytes, &bytes);
+    if (error != OK) {
+        collection->settings_bytes = NULL;
+        return error;
+    }
+    struct collection_settings *settings = &collection->settings;
+    error = settings_decode(span_of(collection->settings_bytes, bytes), settings);
+    if (error != OK) {
+        return error;
+    }
+    struct environment_shape shape = {.dim = settings->dim, .first_slot = settings->first_slot};
+    if (settings->dim > 0) {
+        collection->codec = codec_new(settings->dim, settings->seed, NULL);
+        shape.code_bytes = (uint32_t)codec_code_bytes(collection->codec, 4);
+        shape.block_bytes = (uint32_t)codec_block_bytes(collection->codec);
+    }
+    return environment_open(database->store, directory, &shape, &collection->environment);
+}
+
+/* Close idle collections, the least recently used first, down to the limit. */
+static void close_surplus(struct database *database)
+{
+    while (database->open_count > database->options.max_open_collections &&
+           database->oldest != NULL) {
+        struct collection *collection = database->oldest;
+        idle_remove(database, collection);
+        table_remove(database, collection);
+        collection_free(collection);
+        database->open_count--;
+    }
+}
+
+static enum error acquire_closed(struct database *database, struct span name, uint64_t hash,
+                                 struct collection **collection)
+{
+    struct collection *opened = collection_new(database, name, hash);
+    const enum error error = collection_open(database, opened);
+    if (error != OK) {
+        collection_free(opened);
+        return error;
+    }
+    opened->holders = 1;
+    table_add(database, opened);
+    database->open_count++;
+    close_surplus(database);
+    *collection = opened;
+    return OK;
+}
+
+enum error collection_acquire(struct database *database, struct span name,
+                              struct collection **collection)
+{
+    *collection = NULL;
+    if (!collection_name_valid(name)) {
+        return ERROR_NOT_FOUND;
+    }
+    const uint64_t hash = name_hash(name);
+    enum error error = OK;
+    pthread_mutex_lock(&database->mutex);
+    struct collection *found = table_find(database, name, hash);
+    if (found == NULL) {
+        error = acquire_closed(database, name, hash, collection);
+    } else if (found->deleting) {
+        error = ERROR_NOT_FOUND;
+    } else {
+        if (found->holders++ == 0) {
+            idle_remove(database, found);
+        }
+        *collection = found;
+    }
+    pthread_mutex_unlock(&database->mutex);
+    return error;
+}
+
+void collection_release(struct collection *collection)
+{
+    if (collection == NULL) {
+        return;
+    }
+    struct database *database = collection->database;
+    pthread_mutex_lock(&database->mutex);
+    assert(collection->holders > 0);
+    if (--collection->holders == 0) {
+        if (collection->deleting) {
+            pthread_cond_signal(&database->released);
+        } else {
+            idle_add(database, collection);
+            close_surplus(database);
+        }
+    }
+    pthread_mutex_unlock(&database->mutex);
+}
+
+/* ---- the database ---- */
+
+enum error database_open(const char *directory, bool create, const struct database_options *options,
+                         struct database **database, char *why, size_t why_bytes)
+{
+    *database = NULL;
+    struct store_options storage = options->storage;
+    storage.reader_count++; /* collection_apply reads what was there before it */
+    struct store *store;
+    const enum error error = store_open(directory, create, &storage, &store, why, why_bytes);
+    if (error != OK) {
+        return error;
+    }
+    struct database *opened = allocate_zeroed(1, sizeof *opened);
+    opened->options = *options;
+    opened->store = store;
+    opened->apply_scratch = apply_scratch_new();
+    opened->bucket_count = 64;
+    /* A limit, not a size: a table of 2^16 buckets serves any number of collections. */
+    while (opened->bucket_count < options->max_open_collections && opened->bucket_count < 65536) {
+        opened->bucket_count *= 2;
+    }
+    opened->buckets = allocate_zeroed(opened->bucket_count, sizeof(struct collection *));
+    pthread_mutex_init(&opened->mutex, NULL);
+    pthread_cond_init(&opened->released, NULL);
+    *database = opened;
+    return OK;
+}
+
+void database_close(struct database *database)
+{
+    if (database == NULL) {
+        return;
+    }
+    while (database->oldest != NULL) {
+        struct collection *collection = database->oldest;
+        idle_remove(database, collection);
+        table_remove(database, collection);
+        collection_free(collection);
+        database->open_count--;
+    }
+    assert(database->open_count == 0);
+    store_close(database->store);
+    apply_scratch_free(database->apply_scratch);
+    pthread_cond_destroy(&database->released);
+    pthread_mutex_destroy(&database->mutex);
+    free(database->buckets);
+    free(database);
+}
+
+enum error database_create(struct database *database, struct span name,
+                           const struct collection_settings *settings)
+{
+    if (!collection_name_valid(name) || settings->dim > CODEC_DIM_MAX ||
+        settings->metric > METRIC_MANHATTAN) {
+        return ERROR_INVALID;
+    }
+    if (settings->config.bytes > SETTINGS_BYTES_MAX - SETTINGS_HEADER_BYTES) {
+        return ERROR_TOO_LARGE;
+    }
+    size_t bytes;
+    uint8_t *data = settings_encode(settings, &bytes);
+    uint64_t directory;
+    const enum error error =
+        catalog_create(database->store, name, span_of(data, bytes), &directory);
+    free(data);
+    return error;
+}
+
+/* Mark a collection as being deleted and wait until nobody holds it. A closed one gets an entry
+ * without an environment, so that it stays closed. */
+static enum error delete_begin(struct database *database, struct span name,
+                               struct collection **collection)
+{
+    const uint64_t hash = name_hash(name);
+    struct collection *found = table_find(database, name, hash);
+    if (found == NULL) {
+        found = collection_new(database, name, hash);
+        uint64_t directory;
+        size_t bytes;
+        const enum error error =
+            catalog_get(database->store, name, &directory, &found->settings_bytes, &bytes);
+        if (error != OK) {
+            found->settings_bytes = NULL;
+        }
+        /* Damaged settings must not keep a collection from being deleted. */
+        if (error == ERROR_NOT_FOUND) {
+            collection_free(found);
+            return error;
+        }
+        table_add(database, found);
+        database->open_count++;
+    } else if (found->deleting) {
+        return ERROR_NOT_FOUND;
+    } else if (found->holders == 0) {
+        idle_remove(database, found);
+    }
+    found->deleting = true;
+    while (found->holders > 0) {
+        pthread_cond_wait(&database->released, &database->mutex);
+    }
+    environment_close(found->environment);
+    found->environment = NULL;
+    *collection = found;
+    return OK;
+}
+
+enum error database_delete(struct database *database, struct span name)
+{
+    if (!collection_name_valid(name)) {
+        return ERROR_NOT_FOUND;
+    }
+    struct collection *collection;
+    pthread_mutex_lock(&database->mutex);
+    enum error error = delete_begin(database, name, &collection);
+    pthread_mutex_unlock(&database->mutex);
+    if (error != OK) {
+        return error;
+    }
+    error = catalog_delete(database->store, name);
+    pthread_mutex_lock(&database->mutex);
+    table_remove(database, collection);
+    database->open_count--;
+    collection_free(collection);
+    pthread_mutex_unlock(&database->mutex);
+    return error;
+}
+
+/* ---- names of all ---- */
+
+struct names {
+    struct arena *arena;
+    struct span *names;
+    size_t count, capacity;
+};
+
+static enum error names_add(void *context, struct span name, uint64_t directory,
+                            struct span settings)
+{
+    (void)directory;
+    (void)settings;
+    struct names *names = context;
+    if (names->count == names->capacity) {
+        const size_t capacity = names->capacity == 0 ? 16 : names->capacity * 2;
+        struct span *larger = arena_allocate(names->arena, size_product(capacity, sizeof *larger));
+        if (names->count > 0) {
+            memcpy(larger, names->names, names->count * sizeof *larger);
+        }
+        names->names = larger;
+        names->capacity = capacity;
+    }
+    names->names[names->count++] =
+        span_of(arena_copy(names->arena, name.data, name.bytes), name.bytes);
+    return OK;
+}
+
+enum error database_names(struct database *database, struct arena *arena, struct span **names,
+                          size_t *count)
+{
+    struct names all = {.arena = arena};
+    const enum error error = catalog_each(database->store, names_add, &all);
+    *names = all.names;
+    *count = error == OK ? all.count : 0;
+    return error;
+}

@@ -1,0 +1,675 @@
+/* The three stages, a chunk of codes at a time.
+ *
+ * The scan of a chunk lets through every lane whose upper bound reaches the threshold, the k-th
+ * best exact key so far. What came through is taken in batches, best bounds first, to its 4-bit
+ * code, and what that lets through, best first again, to its stored vector, until a bound falls
+ * below the threshold: everything behind it is worse. While there are not yet k exact keys there is
+ * no threshold and a whole chunk comes through, so chunks begin small: of the first, the batch with
+ * the best bounds makes a threshold that is good already, and the rest of it is dropped by its
+ * bounds.
+ *
+ * Sorting is kept off the path: a chunk that fits one batch is not ordered at all, a larger one is
+ * turned into a heap and only what is needed is taken from it. */
+#include "index/search.h"
+
+#include <assert.h>
+#include <math.h>
+#include <time.h>
+
+#include "index/collection.h"
+#include "index/topk.h"
+#include "index/workspace.h"
+
+#ifndef CODEC_EPSILON_1BIT
+#define CODEC_EPSILON_1BIT 3.0f
+#endif
+#ifndef CODEC_EPSILON_4BIT
+#define CODEC_EPSILON_4BIT 3.0f
+#endif
+
+#define SCAN_BLOCKS_MAX 64u /* of one codec_scan_blocks call */
+#define CHUNK_CODES_FIRST 1024u
+#define CHUNK_CODES_MAX 4096u
+#define BATCH_MIN 64u
+/* With more than a quarter of the points wanted, bounds exclude too few to pay for themselves. */
+#define EXACT_SHARE 4u
+#define EPOCHS_MAX 64u /* each for eight times the codes of the last: 2^64 codes make 22 */
+#define STOP_CHECK_BYTES ((size_t)1024 * 1024)
+/* Estimates are sums of floats whose size is that of the centre's term and the key. */
+#define ROUNDING 1e-5f
+
+struct candidate {
+    float bound;
+    uint64_t slot;
+};
+
+struct second {
+    float bound;
+    uint64_t slot;
+    struct vector_row row;
+};
+
+struct search {
+    const struct codec *codec;
+    enum metric metric;
+    const struct view *view;
+    const struct search_request *request;
+    struct search_workspace *workspace;
+    struct search_stats *stats;
+    struct codec_query *query;
+    struct topk topk;
+    float floor; /* key that a score threshold asks for at least */
+    bool any_dead;
+    const uint64_t *excluded; /* ascending */
+    size_t excluded_count;
+    /* the chunk */
+    struct candidate *candidates;
+    size_t candidate_count, candidate_capacity;
+    size_t chunk_codes, chunk_target;
+    size_t batch_max;
+    struct second *second; /* [batch_max] */
+    size_t work_bytes;     /* since the last check for a stop */
+    struct centre_terms epochs[EPOCHS_MAX];
+    uint64_t epochs_known; /* bit per epoch */
+};
+
+/* ---- workspace ---- */
+
+struct search_workspace *search_workspace_new(void)
+{
+    return allocate_zeroed(1, sizeof(struct search_workspace));
+}
+
+void search_workspace_free(struct search_workspace *workspace)
+{
+    if (workspace == NULL) {
+        return;
+    }
+    encode_scratch_release(&workspace->encode);
+    struct scratch *all[] = {&workspace->query,   &workspace->centre, &workspace->candidates,
+                             &workspace->second,  &workspace->bounds, &workspace->entries,
+                             &workspace->excluded};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        scratch_release(all[i]);
+    }
+    free(workspace);
+}
+
+/* ---- stopping ---- */
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static enum error check_stop(const struct search_request *request)
+{
+    if (request->cancelled != NULL &&
+        atomic_load_explicit(request->cancelled, memory_order_relaxed)) {
+        return ERROR_CANCELLED;
+    }
+    return request->deadline_ns != 0 && now_ns() >= request->deadline_ns ? ERROR_CANCELLED : OK;
+}
+
+/* Count work; look for a stop once there is enough of it to pay for a clock. */
+static enum error worked(struct search *search, size_t bytes)
+{
+    search->work_bytes += bytes;
+    if (search->work_bytes < STOP_CHECK_BYTES) {
+        return OK;
+    }
+    search->work_bytes = 0;
+    return check_stop(search->request);
+}
+
+/* ---- what is in, and what is good enough ---- */
+
+/* A damaged row or one that is missing is left out, and said so; anything else ends the search. */
+static bool leave_out(struct search *search, enum error error)
+{
+    if (error != ERROR_CORRUPT && error != ERROR_NOT_FOUND) {
+        return false;
+    }
+    search->stats->degraded = true;
+    return true;
+}
+
+static int compare_slots(const void *a, const void *b)
+{
+    const uint64_t x = load64(a), y = load64(b);
+    return x < y ? -1 : x > y;
+}
+
+static bool left_aside(const struct search *search, uint64_t slot)
+{
+    if (search->any_dead && view_is_dead(search->view, slot)) {
+        return true;
+    }
+    return search->excluded_count > 0 && bsearch(&slot, search->excluded, search->excluded_count,
+                                                 sizeof slot, compare_slots) != NULL;
+}
+
+/* The key a point must have to be among the k, as far as is known. */
+static float wanted_key(const struct search *search)
+{
+    const float reached = topk_threshold(&search->topk);
+    return reached > search->floor ? reached : search->floor;
+}
+
+/* Room for the rounding of an estimate that is near `key`. */
+static float rounding(struct centre_terms terms, float key)
+{
+    return ROUNDING * (fabsf(terms.add) + fabsf(key));
+}
+
+/* Strictly better than the score threshold, as clients count. */
+static bool key_passes(const struct search *search, float key)
+{
+    if (!search->request->has_threshold) {
+        return true;
+    }
+    const float score = metric_score(search->metric, key);
+    const bool smaller = search->metric == METRIC_EUCLID || search->metric == METRIC_MANHATTAN;
+    return smaller ? score < search->request->threshold_score
+                   : score > search->request->threshold_score;
+}
+
+/* ---- the third stage ---- */
+
+static enum error score_exact(struct search *search, uint64_t slot, const struct vector_row *row)
+{
+    const enum error error = vector_row_check(search->view, row);
+    if (error != OK) {
+        return leave_out(search, error) ? OK : error;
+    }
+    const float key = codec_exact_key(search->codec, search->query, row->vector);
+    search->stats->exact_scored++;
+    if (key_passes(search, key)) {
+        topk_push(&search->topk, key, slot);
+    }
+    return worked(search, codec_dim(search->codec) * sizeof(float));
+}
+
+/* Best bounds first. Insertion: a batch of a running search leaves a handful. */
+static void second_insertion_sort(struct second *second, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        const struct second moved = second[i];
+        size_t j = i;
+        for (; j > 0 && second[j - 1].bound < moved.bound; j--) {
+            second[j] = second[j - 1];
+        }
+        second[j] = moved;
+    }
+}
+
+static int compare_second(const void *a, const void *b)
+{
+    const float x = ((const struct second *)a)->bound, y = ((const struct second *)b)->bound;
+    return x > y ? -1 : x < y;
+}
+
+static void second_sort(struct second *second, size_t count)
+{
+    if (count <= 32) {
+        second_insertion_sort(second, count);
+    } else {
+        qsort(second, count, sizeof *second, compare_second);
+    }
+}
+
+static enum error third_stage(struct search *search, size_t count)
+{
+    second_sort(search->second, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct second *entry = &search->second[i];
+        if (entry->bound < wanted_key(search)) {
+            break;
+        }
+        const enum error error = score_exact(search, entry->slot, &entry->row);
+        if (error != OK) {
+            return error;
+        }
+    }
+    return OK;
+}
+
+/* ---- the second stage ---- */
+
+/* Centre terms of a second-stage epoch, computed once a query. */
+static enum error epoch_terms(struct search *search, uint32_t epoch, struct centre_terms *terms)
+{
+    if (epoch >= EPOCHS_MAX) {
+        return ERROR_CORRUPT;
+    }
+    if (!(search->epochs_known >> epoch & 1)) {
+        const uint8_t *stored = NULL;
+        const enum error error = epoch == 0 ? OK : view_epoch_centre(search->view, epoch, &stored);
+        if (error != OK) {
+            return error;
+        }
+        const size_t bytes = codec_dim(search->codec) * sizeof(float);
+        float *centre = scratch_need(&search->workspace->centre, bytes);
+        if (stored != NULL) {
+            memcpy(centre, stored, bytes);
+        }
+        search->epochs[epoch] =
+            codec_query_centre(search->codec, search->query, stored != NULL ? centre : NULL);
+        search->epochs_known |= (uint64_t)1 << epoch;
+    }
+    *terms = search->epochs[epoch];
+    return OK;
+}
+
+/* Score one candidate by its row code into *second; *kept: its bound reaches the threshold. */
+static enum error score_row(struct search *search, uint64_t slot, struct second *second, bool *kept)
+{
+    *kept = false;
+    struct vector_row *row = &second->row;
+    struct centre_terms terms;
+    enum error error = view_vector(search->view, slot, row);
+    if (error == OK) {
+        error = epoch_terms(search, row->epoch, &terms);
+    }
+    if (error != OK) {
+        return leave_out(search, error) ? OK : error;
+    }
+    const struct code_factors factors = {row->f_mul, row->f_add};
+    float half_width;
+    const float estimate =
+        codec_score_row(search->codec, search->query, terms, row->code, factors, &half_width);
+    search->stats->second_stage++;
+    const float bound = estimate + CODEC_EPSILON_4BIT * half_width;
+    second->slot = slot;
+    second->bound = bound + rounding(terms, bound);
+    *kept = second->bound >= wanted_key(search);
+    return OK;
+}
+
+/* Both stages for up to batch_max candidates. */
+static enum error score_batch(struct search *search, const struct candidate *batch, size_t count)
+{
+    assert(count <= search->batch_max);
+    size_t kept_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (left_aside(search, batch[i].slot)) {
+            continue;
+        }
+        bool kept;
+        const enum error error =
+            score_row(search, batch[i].slot, &search->second[kept_count], &kept);
+        if (error != OK) {
+            return error;
+        }
+        kept_count += kept;
+    }
+    return third_stage(search, kept_count);
+}
+
+/* ---- the chunk ---- */
+
+/* Put moved in at the hole i of a heap with the best bound at its root. */
+static void candidate_sift(struct candidate *heap, size_t count, size_t i, struct candidate moved)
+{
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= count) {
+            break;
+        }
+        if (child + 1 < count && heap[child + 1].bound > heap[child].bound) {
+            child++;
+        }
+        if (heap[child].bound <= moved.bound) {
+            break;
+        }
+        heap[i] = heap[child];
+        i = child;
+    }
+    heap[i] = moved;
+}
+
+/* Take the best off the heap; it goes where the heap ended. */
+static void candidate_pop(struct candidate *heap, size_t count)
+{
+    const struct candidate best = heap[0];
+    candidate_sift(heap, count - 1, 0, heap[count - 1]);
+    heap[count - 1] = best;
+}
+
+/* Take batches, best first, until the best that is left cannot be among the k. */
+static enum error score_heap(struct search *search)
+{
+    struct candidate *heap = search->candidates;
+    size_t count = search->candidate_count;
+    for (size_t i = count / 2; i-- > 0;) {
+        candidate_sift(heap, count, i, heap[i]);
+    }
+    while (count > 0) {
+        size_t taken = 0;
+        while (count > 0 && taken < search->batch_max && heap[0].bound >= wanted_key(search)) {
+            candidate_pop(heap, count--);
+            taken++;
+        }
+        if (taken == 0) {
+            break;
+        }
+        const enum error error = score_batch(search, heap + count, taken);
+        if (error != OK) {
+            return error;
+        }
+    }
+    return OK;
+}
+
+/* Score what the scan of the chunk let through, and begin the next. */
+static enum error score_chunk(struct search *search)
+{
+    enum error error = check_stop(search->request);
+    if (error == OK && search->candidate_count <= search->batch_max) {
+        error = score_batch(search, search->candidates, search->candidate_count);
+    } else if (error == OK) {
+        error = score_heap(search);
+    }
+    search->candidate_count = 0;
+    search->chunk_codes = 0;
+    if (search->chunk_target < CHUNK_CODES_MAX) {
+        search->chunk_target *= 2;
+    }
+    return error;
+}
+
+/* ---- the first stage ---- */
+
+/* Lanes 0..codes-1 of consecutive blocks that came through. */
+static void collect(struct search *search, const uint32_t *survivors, const float *bounds,
+                    const uint8_t *slots, size_t codes, struct centre_terms terms)
+{
+    struct candidate *next = search->candidates + search->candidate_count;
+    for (size_t block = 0; block * CODEC_BLOCK_LANES < codes; block++) {
+        const size_t first = block * CODEC_BLOCK_LANES;
+        uint32_t lanes = survivors[block];
+        if (codes - first < CODEC_BLOCK_LANES) {
+            lanes &= (1u << (codes - first)) - 1;
+        }
+        for (; lanes != 0; lanes &= lanes - 1) {
+            const size_t i = first + (size_t)__builtin_ctz(lanes);
+            const float bound = bounds[i] + rounding(terms, bounds[i]);
+            *next++ = (struct candidate){bound, load64(slots + i * 8)};
+        }
+    }
+    search->candidate_count = (size_t)(next - search->candidates);
+    assert(search->candidate_count <= search->candidate_capacity);
+}
+
+static enum error scan_value(struct search *search, struct centre_terms terms,
+                             const struct block_value *value)
+{
+    float *bounds = search->workspace->bounds.data;
+    uint32_t survivors[SCAN_BLOCKS_MAX];
+    const size_t block_bytes = codec_block_bytes(search->codec);
+    for (size_t block = 0; block < value->block_count; block += SCAN_BLOCKS_MAX) {
+        const size_t left = value->block_count - block;
+        const size_t blocks = left < SCAN_BLOCKS_MAX ? left : SCAN_BLOCKS_MAX;
+        const size_t first = block * CODEC_BLOCK_LANES;
+        const size_t codes = value->code_count - first < blocks * CODEC_BLOCK_LANES
+                                 ? value->code_count - first
+                                 : blocks * CODEC_BLOCK_LANES;
+        const float wanted = wanted_key(search);
+        codec_scan_blocks(search->codec, search->query, terms, value->blocks + block * block_bytes,
+                          blocks, CODEC_EPSILON_1BIT, wanted - rounding(terms, wanted), survivors,
+                          bounds);
+        collect(search, survivors, bounds, value->slots + first * 8, codes, terms);
+        search->stats->codes_scanned += codes;
+        search->chunk_codes += codes;
+        if (search->chunk_codes >= search->chunk_target) {
+            const enum error error = score_chunk(search);
+            if (error != OK) {
+                return error;
+            }
+        }
+    }
+    return OK;
+}
+
+static enum error scan_generation(struct search *search, const struct generation *generation)
+{
+    const size_t bytes = codec_dim(search->codec) * sizeof(float);
+    float *centre = scratch_need(&search->workspace->centre, bytes);
+    if (generation->centre != NULL) {
+        memcpy(centre, generation->centre, bytes);
+    }
+    const struct centre_terms terms = codec_query_centre(
+        search->codec, search->query, generation->centre != NULL ? centre : NULL);
+    for (uint64_t i = 0; i < generation->value_count; i++) {
+        struct block_value value;
+        enum error error = view_blocks(search->view, generation->number, i, &value);
+        if (error == OK) {
+            error = scan_value(search, terms, &value);
+        } else if (leave_out(search, error)) {
+            error = OK;
+        }
+        if (error == OK) {
+            error = worked(search, value.block_count * codec_block_bytes(search->codec));
+        }
+        if (error != OK) {
+            return error;
+        }
+    }
+    return OK;
+}
+
+/* Every live vector of a generation, exactly. */
+static enum error score_generation(struct search *search, const struct generation *generation)
+{
+    for (uint64_t i = 0; i < generation->value_count; i++) {
+        struct block_value value;
+        enum error error = view_blocks(search->view, generation->number, i, &value);
+        if (error != OK) {
+            if (leave_out(search, error)) {
+                continue;
+            }
+            return error;
+        }
+        for (size_t lane = 0; lane < value.code_count; lane++) {
+            const uint64_t slot = load64(value.slots + lane * 8);
+            if (left_aside(search, slot)) {
+                continue;
+            }
+            struct vector_row row;
+            error = view_vector(search->view, slot, &row);
+            if (error == OK) {
+                error = score_exact(search, slot, &row);
+            } else if (leave_out(search, error)) {
+                error = OK;
+            }
+            if (error != OK) {
+                return error;
+            }
+        }
+    }
+    return OK;
+}
+
+static enum error each_generation(struct search *search,
+                                  enum error (*each)(struct search *search,
+                                                     const struct generation *generation))
+{
+    const uint64_t count = view_counters(search->view)->generation_count;
+    for (uint64_t i = 0; i < count; i++) {
+        struct generation generation;
+        enum error error = view_generation(search->view, i, &generation);
+        if (error == OK) {
+            error = each(search, &generation);
+        }
+        if (error != OK) {
+            return error;
+        }
+    }
+    return OK;
+}
+
+/* ---- a search ---- */
+
+static void id_of_slot(void *context, uint64_t slot, struct point_id *id)
+{
+    const struct search *search = context;
+    struct point_row row;
+    if (view_point(search->view, slot, &row) == OK) {
+        *id = row.id;
+    } else {
+        memset(id, 0xff, sizeof *id);
+    }
+}
+
+/* Slots of the ids to leave out; unknown ids are nobody's. */
+static enum error find_excluded(struct search *search)
+{
+    const struct search_request *request = search->request;
+    if (request->exclude_count == 0) {
+        return OK;
+    }
+    uint64_t *slots = scratch_need(&search->workspace->excluded,
+                                   size_product(request->exclude_count, sizeof *slots));
+    size_t count = 0;
+    for (size_t i = 0; i < request->exclude_count; i++) {
+        const enum error error = view_slot(search->view, &request->exclude[i], &slots[count]);
+        if (error == OK) {
+            count++;
+        } else if (error != ERROR_NOT_FOUND) {
+            return error;
+        }
+    }
+    qsort(slots, count, sizeof *slots, compare_slots);
+    search->excluded = slots;
+    search->excluded_count = count;
+    return OK;
+}
+
+/* The key a score threshold asks for at least: a little below its own, the rest is decided by
+ * scores. false: nothing can pass. */
+static bool set_floor(struct search *search)
+{
+    const struct search_request *request = search->request;
+    search->floor = -INFINITY;
+    if (!request->has_threshold) {
+        return true;
+    }
+    const float score = request->threshold_score;
+    if (isnan(score)) {
+        return false;
+    }
+    if ((search->metric == METRIC_EUCLID || search->metric == METRIC_MANHATTAN) && score <= 0) {
+        return false; /* no distance is below 0 */
+    }
+    const float key = metric_key(search->metric, score);
+    search->floor = key - ROUNDING * fabsf(key);
+    return true;
+}
+
+static bool wants_exact(const struct search *search, size_t k)
+{
+    return search->request->exact || search->metric == METRIC_MANHATTAN ||
+           codec_dim(search->codec) < CODEC_SCAN_DIM_MIN ||
+           k > view_counters(search->view)->vector_count / EXACT_SHARE;
+}
+
+static void prepare_stages(struct search *search, size_t k)
+{
+    struct search_workspace *workspace = search->workspace;
+    /* The first chunk must hold some times k codes for its best to be good. */
+    search->chunk_target = k < CHUNK_CODES_FIRST / 4 ? CHUNK_CODES_FIRST : 4 * k;
+    const size_t chunk_max =
+        search->chunk_target < CHUNK_CODES_MAX ? CHUNK_CODES_MAX : search->chunk_target;
+    const size_t call_lanes = SCAN_BLOCKS_MAX * CODEC_BLOCK_LANES;
+    search->batch_max = 2 * k < BATCH_MIN ? BATCH_MIN : 2 * k;
+    search->candidate_capacity = 2 * chunk_max + call_lanes;
+    search->candidates =
+        scratch_need(&workspace->candidates,
+                     size_product(search->candidate_capacity, sizeof *search->candidates));
+    search->second =
+        scratch_need(&workspace->second, size_product(search->batch_max, sizeof *search->second));
+    (void)scratch_need(&workspace->bounds, call_lanes * sizeof(float));
+}
+
+static enum error run_search(struct search *search, size_t k)
+{
+    struct search_workspace *workspace = search->workspace;
+    topk_init(&search->topk,
+              scratch_need(&workspace->entries, size_product(k, sizeof(struct topk_entry))), k,
+              id_of_slot, search);
+    void *work = scratch_need(&workspace->encode.work, codec_work_bytes(search->codec));
+    search->query = scratch_need(&workspace->query, codec_query_bytes(search->codec));
+    codec_query_init(search->codec, search->metric, search->request->vector, search->query, work);
+    if (wants_exact(search, k)) {
+        return each_generation(search, score_generation);
+    }
+    prepare_stages(search, k);
+    const enum error error = each_generation(search, scan_generation);
+    return error == OK ? score_chunk(search) : error;
+}
+
+/* Best first, without the `offset` best. */
+static enum error make_hits(struct search *search, struct arena *arena, struct hit **hits,
+                            size_t *hit_count)
+{
+    struct topk *topk = &search->topk;
+    topk_sort(topk);
+    const uint64_t offset = search->request->offset;
+    if (offset >= topk->count) {
+        return OK;
+    }
+    const size_t count = topk->count - (size_t)offset;
+    struct hit *out = arena_allocate(arena, size_product(count, sizeof *out));
+    size_t made = 0;
+    for (size_t i = (size_t)offset; i < topk->count; i++) {
+        const struct topk_entry *entry = &topk->entries[i];
+        struct hit *hit = &out[made];
+        *hit = (struct hit){.slot = entry->slot, .key = entry->key};
+        const enum error error = view_point(search->view, entry->slot, &hit->row);
+        if (error == OK) {
+            made++;
+        } else if (!leave_out(search, error)) {
+            return error;
+        }
+    }
+    *hits = out;
+    *hit_count = made;
+    return OK;
+}
+
+enum error collection_search(struct collection *collection, const struct view *view,
+                             const struct search_request *request,
+                             struct search_workspace *workspace, struct arena *arena,
+                             struct hit **hits, size_t *hit_count, struct search_stats *stats)
+{
+    *hits = NULL;
+    *hit_count = 0;
+    *stats = (struct search_stats){0};
+    const uint64_t live = view_counters(view)->vector_count;
+    const uint64_t wanted = request->limit > UINT64_MAX - request->offset
+                                ? UINT64_MAX
+                                : request->limit + request->offset;
+    const size_t k = (size_t)(wanted < live ? wanted : live);
+    struct search search = {
+        .codec = collection->codec,
+        .metric = collection->settings.metric,
+        .view = view,
+        .request = request,
+        .workspace = workspace,
+        .stats = stats,
+        .any_dead = view_counters(view)->dead_count > 0,
+    };
+    if (collection->codec == NULL || k == 0 || request->limit == 0 || !set_floor(&search)) {
+        return OK;
+    }
+    enum error error = check_stop(request);
+    if (error == OK) {
+        error = find_excluded(&search);
+    }
+    if (error == OK) {
+        error = run_search(&search, k);
+    }
+    return error == OK ? make_hits(&search, arena, hits, hit_count) : error;
+}

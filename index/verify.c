@@ -1,0 +1,510 @@
+/* Walks of one snapshot, side by side.
+ *
+ * Slots are handed out in ascending order and codes are stored in order of arrival, so rows, stored
+ * vectors and the lanes of the block values are three ascending lists: they are merged, and nothing
+ * has to be remembered. "Exactly one code" is: strictly ascending, and there. */
+#include "index/verify.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "index/collection.h"
+#include "index/value.h"
+
+#define REPORTS_OF_A_KIND_MAX 1000u
+#define IDS_AT_ONCE 256u
+
+enum kind {
+    KIND_CHECKSUM,
+    KIND_ROW,
+    KIND_ID,
+    KIND_BLOCK_CODE,
+    KIND_VECTOR,
+    KIND_ENCODING,
+    KIND_COUNTER,
+    KIND_COUNT
+};
+
+/* Where the walk over the lanes of all generations is. */
+struct lane_walk {
+    struct generation generation;
+    uint64_t generation_index;
+    struct block_value value;
+    uint64_t value_index;
+    size_t lane;    /* in the value: the next one */
+    uint64_t lanes; /* of the generation, so far */
+    bool in_generation, in_value;
+    const uint8_t *block; /* of the lane just read */
+    unsigned block_lane;
+    const float *centre; /* of the generation, in the scratch */
+    uint64_t slot;       /* of the lane just read */
+    bool any;            /* one was read */
+    bool pending;        /* it is not accounted for yet */
+    bool ended;
+};
+
+struct verify {
+    struct collection *collection;
+    struct view view;
+    void (*report)(void *context, const char *text);
+    void *context;
+    uint64_t reported[KIND_COUNT];
+    uint64_t problems;
+    struct lane_walk walk;
+    struct encode_scratch scratch;
+    struct scratch epoch_centre, code, expected;
+    uint32_t epoch; /* whose centre is in epoch_centre */
+    bool epoch_known;
+    /* counted */
+    uint64_t points, vectors, dead_lanes, id_hash, last_vector_slot;
+    bool any_vector;
+};
+
+__attribute__((format(printf, 3, 4))) static void problem(struct verify *verify, enum kind kind,
+                                                          const char *format, ...)
+{
+    verify->problems++;
+    if (verify->reported[kind]++ >= REPORTS_OF_A_KIND_MAX) {
+        return;
+    }
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    verify->report(verify->context, text);
+}
+
+static void checksum_problem(void *context, const char *text)
+{
+    problem(context, KIND_CHECKSUM, "%s", text);
+}
+
+/* A damaged value has been reported as such by the walk over all checksums; only a failing walk
+ * ends the check. */
+static enum error survivable(enum error error)
+{
+    return error == ERROR_CORRUPT || error == ERROR_NOT_FOUND ? OK : error;
+}
+
+/* ---- lanes ---- */
+
+static void end_generation(struct verify *verify)
+{
+    struct lane_walk *walk = &verify->walk;
+    if (walk->lanes != walk->generation.code_count) {
+        problem(verify, KIND_COUNTER,
+                "generation %" PRIu64 " counts %" PRIu64 " codes but holds %" PRIu64,
+                walk->generation.number, walk->generation.code_count, walk->lanes);
+    }
+    walk->in_generation = false;
+    walk->generation_index++;
+}
+
+/* The next generation, with its centre copied; false at the end. */
+static bool begin_generation(struct verify *verify, enum error *error)
+{
+    struct lane_walk *walk = &verify->walk;
+    if (walk->generation_index >= view_counters(&verify->view)->generation_count) {
+        return false;
+    }
+    *error = view_generation(&verify->view, walk->generation_index, &walk->generation);
+    if (*error != OK) {
+        problem(verify, KIND_BLOCK_CODE, "generation at %" PRIu64 ": %s", walk->generation_index,
+                error_text(*error));
+        *error = survivable(*error);
+        walk->generation_index++;
+        return true;
+    }
+    walk->centre = NULL;
+    if (walk->generation.centre != NULL) {
+        const size_t bytes = verify->collection->settings.dim * sizeof(float);
+        float *centre = scratch_need(&verify->scratch.generation_centre, bytes);
+        walk->centre = memcpy(centre, walk->generation.centre, bytes);
+    }
+    walk->in_generation = true;
+    walk->value_index = 0;
+    walk->lanes = 0;
+    return true;
+}
+
+static void begin_value(struct verify *verify, enum error *error)
+{
+    struct lane_walk *walk = &verify->walk;
+    *error = view_blocks(&verify->view, walk->generation.number, walk->value_index, &walk->value);
+    if (*error != OK) {
+        problem(verify, KIND_BLOCK_CODE, "block value %" PRIu64 " of generation %" PRIu64 ": %s",
+                walk->value_index, walk->generation.number, error_text(*error));
+        *error = survivable(*error);
+        walk->value_index++;
+        return;
+    }
+    walk->in_value = true;
+    walk->lane = 0;
+}
+
+/* Step to the next lane: walk->slot, block, block_lane. At the end walk->ended. */
+static enum error lane_next(struct verify *verify)
+{
+    struct lane_walk *walk = &verify->walk;
+    enum error error = OK;
+    while (error == OK) {
+        if (walk->in_value && walk->lane < walk->value.code_count) {
+            break;
+        }
+        if (walk->in_value) {
+            walk->in_value = false;
+            walk->value_index++;
+        } else if (walk->in_generation && walk->value_index < walk->generation.value_count) {
+            begin_value(verify, &error);
+        } else if (walk->in_generation) {
+            end_generation(verify);
+        } else if (!begin_generation(verify, &error)) {
+            walk->ended = true;
+            return OK;
+        }
+    }
+    if (error != OK) {
+        return error;
+    }
+    const size_t lane = walk->lane++;
+    walk->lanes++;
+    const uint64_t previous = walk->slot;
+    walk->slot = load64(walk->value.slots + lane * 8);
+    walk->block = walk->value.blocks +
+                  lane / CODEC_BLOCK_LANES * codec_block_bytes(verify->collection->codec);
+    walk->block_lane = (unsigned)(lane % CODEC_BLOCK_LANES);
+    if (walk->any && walk->slot <= previous) {
+        problem(verify, KIND_BLOCK_CODE,
+                "1-bit code of slot %" PRIu64 " behind that of slot %" PRIu64, walk->slot,
+                previous);
+    }
+    walk->any = walk->pending = true;
+    return OK;
+}
+
+/* A lane without a row that has a vector: right for dead slots only. */
+static void lane_without_row(struct verify *verify)
+{
+    if (view_is_dead(&verify->view, verify->walk.slot)) {
+        verify->dead_lanes++;
+    } else {
+        problem(verify, KIND_BLOCK_CODE, "1-bit code of slot %" PRIu64 " belongs to no live point",
+                verify->walk.slot);
+    }
+}
+
+/* Go on to the lane of `slot`, or the first behind it. */
+static enum error lane_seek(struct verify *verify, uint64_t slot)
+{
+    struct lane_walk *walk = &verify->walk;
+    while (!walk->ended && (!walk->pending || walk->slot < slot)) {
+        if (walk->pending) {
+            lane_without_row(verify);
+            walk->pending = false;
+        }
+        const enum error error = lane_next(verify);
+        if (error != OK) {
+            return error;
+        }
+    }
+    return OK;
+}
+
+/* ---- codes ---- */
+
+static bool same_code(const uint8_t *a, struct code_factors x, const uint8_t *b,
+                      struct code_factors y, size_t bytes)
+{
+    return memcmp(a, b, bytes) == 0 && memcmp(&x, &y, sizeof x) == 0;
+}
+
+static void check_block_code(struct verify *verify, uint64_t slot, const float *rotated)
+{
+    const struct codec *codec = verify->collection->codec;
+    const size_t bytes = codec_code_bytes(codec, 1);
+    uint8_t *stored = scratch_need(&verify->code, bytes);
+    uint8_t *expected = scratch_need(&verify->expected, bytes);
+    struct code_factors stored_factors, factors;
+    codec_block_get(codec, verify->walk.block, verify->walk.block_lane, stored, &stored_factors);
+    encode_rotated(verify->collection, 1, rotated, verify->walk.centre, expected, &factors,
+                   &verify->scratch);
+    if (!same_code(stored, stored_factors, expected, factors, bytes)) {
+        problem(verify, KIND_ENCODING, "1-bit code of slot %" PRIu64 " is not its vector's", slot);
+    }
+}
+
+static enum error load_epoch_centre(struct verify *verify, uint32_t epoch, const float **centre)
+{
+    *centre = NULL;
+    if (epoch == 0) {
+        return OK;
+    }
+    if (!verify->epoch_known || verify->epoch != epoch) {
+        const size_t bytes = verify->collection->settings.dim * sizeof(float);
+        const uint8_t *stored;
+        const enum error error = view_epoch_centre(&verify->view, epoch, &stored);
+        if (error != OK) {
+            return error;
+        }
+        memcpy(scratch_need(&verify->epoch_centre, bytes), stored, bytes);
+        verify->epoch = epoch;
+        verify->epoch_known = true;
+    }
+    *centre = verify->epoch_centre.data;
+    return OK;
+}
+
+static enum error check_row_code(struct verify *verify, uint64_t slot, const float *rotated,
+                                 const struct vector_row *row)
+{
+    const struct collection *collection = verify->collection;
+    const float *centre;
+    const enum error error = load_epoch_centre(verify, row->epoch, &centre);
+    if (error != OK) {
+        problem(verify, KIND_VECTOR, "slot %" PRIu64 ": centre of epoch %" PRIu32 ": %s", slot,
+                row->epoch, error_text(error));
+        return survivable(error);
+    }
+    const size_t bytes = codec_code_bytes(collection->codec, 4);
+    uint8_t *expected = scratch_need(&verify->expected, bytes);
+    struct code_factors factors;
+    encode_rotated(collection, 4, rotated, centre, expected, &factors, &verify->scratch);
+    if (!same_code(row->code, (struct code_factors){row->f_mul, row->f_add}, expected, factors,
+                   bytes)) {
+        problem(verify, KIND_ENCODING, "4-bit code of slot %" PRIu64 " is not its vector's", slot);
+    }
+    return OK;
+}
+
+/* Vector, 4-bit code and 1-bit code of a live slot. */
+static enum error check_vector(struct verify *verify, uint64_t slot)
+{
+    struct vector_row row;
+    enum error error = view_vector(&verify->view, slot, &row);
+    if (error == OK) {
+        error = vector_row_check(&verify->view, &row);
+    }
+    const bool readable = error == OK;
+    if (!readable) {
+        problem(verify, KIND_VECTOR, "vector of slot %" PRIu64 ": %s", slot, error_text(error));
+    }
+    const float *rotated =
+        readable ? encode_rotate(verify->collection, row.vector, &verify->scratch) : NULL;
+    error = survivable(error);
+    if (error == OK && readable) {
+        error = check_row_code(verify, slot, rotated, &row);
+    }
+    if (error == OK) {
+        error = lane_seek(verify, slot);
+    }
+    if (error != OK) {
+        return error;
+    }
+    if (verify->walk.ended || verify->walk.slot != slot) {
+        problem(verify, KIND_BLOCK_CODE, "slot %" PRIu64 " has no 1-bit code", slot);
+        return OK;
+    }
+    if (readable) {
+        check_block_code(verify, slot, rotated);
+    }
+    verify->walk.pending = false;
+    return OK;
+}
+
+/* ---- rows ---- */
+
+static enum error check_row_id(struct verify *verify, uint64_t slot, const struct point_row *row)
+{
+    uint64_t named;
+    const enum error error = view_slot(&verify->view, &row->id, &named);
+    if (error != OK || named != slot) {
+        problem(verify, KIND_ID, "the id of slot %" PRIu64 " does not name it", slot);
+    }
+    return survivable(error);
+}
+
+static enum error check_row(void *context, uint64_t slot)
+{
+    struct verify *verify = context;
+    const struct counters *counters = view_counters(&verify->view);
+    struct point_row row;
+    enum error error = view_point(&verify->view, slot, &row);
+    if (error != OK) {
+        problem(verify, KIND_ROW, "row of slot %" PRIu64 ": %s", slot, error_text(error));
+        return survivable(error);
+    }
+    if (view_is_dead(&verify->view, slot)) {
+        problem(verify, KIND_ROW, "dead slot %" PRIu64 " has a row", slot);
+    }
+    if (slot >= counters->next_slot || row.version > counters->operation) {
+        problem(verify, KIND_ROW, "slot %" PRIu64 " or its version is ahead of the counters", slot);
+    }
+    if (row.payload.bytes > 0 && !value_check(row.payload)) {
+        problem(verify, KIND_ROW, "payload of slot %" PRIu64 " is no value", slot);
+    }
+    verify->points++;
+    verify->id_hash ^= point_hash(&row.id, slot);
+    error = check_row_id(verify, slot, &row);
+    if (error != OK || !row.has_vector) {
+        return error;
+    }
+    verify->vectors++;
+    if (verify->collection->codec == NULL) {
+        problem(verify, KIND_ROW, "slot %" PRIu64 " has a vector in a collection of none", slot);
+        return OK;
+    }
+    return check_vector(verify, slot);
+}
+
+/* Every stored vector belongs to a live point or a dead slot, and to one only. */
+static enum error check_stored_vector(void *context, uint64_t slot)
+{
+    struct verify *verify = context;
+    if (verify->any_vector && slot <= verify->last_vector_slot) {
+        problem(verify, KIND_VECTOR, "slot %" PRIu64 " has more than one stored vector", slot);
+    }
+    verify->any_vector = true;
+    verify->last_vector_slot = slot;
+    if (view_is_dead(&verify->view, slot)) {
+        return OK;
+    }
+    struct point_row row;
+    const enum error error = view_point(&verify->view, slot, &row);
+    if (error == ERROR_NOT_FOUND || (error == OK && !row.has_vector)) {
+        problem(verify, KIND_VECTOR, "stored vector of slot %" PRIu64 " belongs to no live point",
+                slot);
+    }
+    return survivable(error);
+}
+
+/* ---- ids and counters ---- */
+
+static enum error check_id(struct verify *verify, const struct id_slot *pair)
+{
+    struct point_row row;
+    const enum error error = view_point(&verify->view, pair->slot, &row);
+    if (error == ERROR_NOT_FOUND) {
+        problem(verify, KIND_ID, "an id names slot %" PRIu64 ", which has no row", pair->slot);
+    } else if (error == OK && point_id_compare(&row.id, &pair->id) != 0) {
+        problem(verify, KIND_ID, "an id names slot %" PRIu64 ", which has another id", pair->slot);
+    }
+    return survivable(error);
+}
+
+/* The smallest id behind `id`; false behind the last. */
+static bool id_after(struct point_id *id)
+{
+    const size_t last = id->kind == POINT_ID_NUMBER ? 8 : sizeof id->bytes;
+    for (size_t i = last; i-- > 0;) {
+        if (++id->bytes[i] != 0) {
+            return true;
+        }
+    }
+    if (id->kind == POINT_ID_UUID) {
+        return false;
+    }
+    *id = (struct point_id){.kind = POINT_ID_UUID};
+    return true;
+}
+
+static enum error check_ids(struct verify *verify)
+{
+    struct id_slot pairs[IDS_AT_ONCE];
+    struct point_id from;
+    uint64_t ids = 0;
+    size_t count;
+    bool more = true;
+    memset(&from, 0, sizeof from);
+    while (more) {
+        enum error error = view_ids(&verify->view, &from, pairs, IDS_AT_ONCE, &count);
+        for (size_t i = 0; i < count && error == OK; i++) {
+            error = check_id(verify, &pairs[i]);
+        }
+        if (error != OK) {
+            return error;
+        }
+        ids += count;
+        more = count == IDS_AT_ONCE;
+        if (more) {
+            from = pairs[count - 1].id;
+            more = id_after(&from);
+        }
+    }
+    if (ids != verify->points) {
+        problem(verify, KIND_ID, "%" PRIu64 " ids for %" PRIu64 " points", ids, verify->points);
+    }
+    return OK;
+}
+
+static void check_counter(struct verify *verify, const char *name, uint64_t stored,
+                          uint64_t counted)
+{
+    if (stored != counted) {
+        problem(verify, KIND_COUNTER, "counter %s is %" PRIu64 ", counted %" PRIu64, name, stored,
+                counted);
+    }
+}
+
+static void check_counters(struct verify *verify)
+{
+    const struct counters *counters = view_counters(&verify->view);
+    check_counter(verify, "points", counters->point_count, verify->points);
+    check_counter(verify, "vectors", counters->vector_count, verify->vectors);
+    check_counter(verify, "dead codes", counters->dead_count, verify->dead_lanes);
+    check_counter(verify, "id hash", counters->id_hash, verify->id_hash);
+    if (verify->any_vector && verify->last_vector_slot >= counters->next_slot) {
+        problem(verify, KIND_COUNTER, "slot %" PRIu64 " has a vector, but the next is %" PRIu64,
+                verify->last_vector_slot, counters->next_slot);
+    }
+}
+
+/* Lanes behind the last live one. */
+static enum error finish_lanes(struct verify *verify)
+{
+    return verify->collection->codec != NULL ? lane_seek(verify, UINT64_MAX) : OK;
+}
+
+static enum error verify_view(struct verify *verify)
+{
+    enum error error = view_check_all(&verify->view, checksum_problem, verify);
+    if (error == OK) {
+        error = view_each_row(&verify->view, check_row, verify);
+    }
+    if (error == OK) {
+        error = finish_lanes(verify);
+    }
+    if (error == OK) {
+        error = view_each_vector(&verify->view, check_stored_vector, verify);
+    }
+    if (error == OK) {
+        error = check_ids(verify);
+    }
+    if (error == OK) {
+        check_counters(verify);
+    }
+    return error;
+}
+
+enum error collection_verify(struct collection *collection, uint32_t reader,
+                             void (*report)(void *context, const char *text), void *context,
+                             uint64_t *problems)
+{
+    struct verify verify = {.collection = collection, .report = report, .context = context};
+    *problems = 0;
+    enum error error = view_open(collection->environment, reader, &verify.view);
+    if (error != OK) {
+        return error;
+    }
+    error = verify_view(&verify);
+    view_close(&verify.view);
+    encode_scratch_release(&verify.scratch);
+    scratch_release(&verify.epoch_centre);
+    scratch_release(&verify.code);
+    scratch_release(&verify.expected);
+    *problems = verify.problems;
+    return error;
+}

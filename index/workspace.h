@@ -1,0 +1,20 @@
+/* Scratch of one worker: for encoding and for searching. Private to index/. */
+#ifndef KITH_INDEX_WORKSPACE_H
+#define KITH_INDEX_WORKSPACE_H
+
+#include "index/scratch.h"
+#include "index/search.h"
+
+struct search_workspace {
+    struct encode_scratch encode;
+    struct scratch query;      /* struct codec_query */
+    struct scratch centre;     /* float[dim] */
+    struct scratch epochs;     /* search.c: terms of each epoch */
+    struct scratch candidates; /* search.c: what the scan let through */
+    struct scratch second;     /* search.c: what the second stage let through */
+    struct scratch bounds;     /* float[] of one scan call */
+    struct scratch entries;    /* struct topk_entry[k] */
+    struct scratch excluded;   /* u64 slots */
+};
+
+#endif
