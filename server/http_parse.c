@@ -164,10 +164,26 @@ static int on_headers_complete(llhttp_t *llhttp)
     return 0;
 }
 
+/* Chunk lines and trailers have no end by themselves: count them from one piece of the body to the
+ * next, up to data. Counted by position, so that the answer does not depend on where buffers end.
+ */
+static int count_framing(struct http_parser *parser, const char *data)
+{
+    parser->framing_bytes += (size_t)(data - parser->framing_from);
+    parser->framing_from = data;
+    if (parser->framing_bytes <= parser->head_limit)
+        return 0;
+    return refuse(parser, 431,
+                  "chunk extensions or trailers are longer than http.header_bytes_max");
+}
+
 static int on_body(llhttp_t *llhttp, const char *data, size_t bytes)
 {
     struct http_parser *parser = llhttp->data;
+    if (count_framing(parser, data) != 0)
+        return HPE_USER;
     parser->framing_bytes = 0;
+    parser->framing_from = data + bytes;
     int status = parser->sink(parser->sink_context, data, bytes);
     return status == 0 ? 0 : refuse(parser, status, "the body was refused");
 }
@@ -272,7 +288,7 @@ static int refuse_by_llhttp(struct http_parser *parser, llhttp_errno_t error)
     if (error == HPE_INVALID_METHOD)
         status = 501;
     else if (error == HPE_INVALID_TRANSFER_ENCODING && parser->stage == HTTP_PARSE_HEAD)
-        status = 501;
+        status = parser->coding_count > 0 ? 400 : 501; /* a second one, or an unknown one */
     const char *reason = llhttp_get_error_reason(&parser->llhttp);
     refuse(parser, status, reason != NULL ? reason : "malformed request");
     return parser->status;
@@ -332,20 +348,15 @@ int http_parser_body(struct http_parser *parser, const char *data, size_t bytes,
 {
     parser->sink = sink;
     parser->sink_context = context;
-    parser->framing_bytes += bytes; /* on_body sets it back to 0 */
+    parser->framing_from = data;
     llhttp_errno_t error = llhttp_execute(&parser->llhttp, data, bytes);
     *used = bytes;
     if (parser->status != 0)
         return parser->status;
-    if (error == HPE_PAUSED && parser->stage == HTTP_PARSE_END) {
+    if (error == HPE_PAUSED && parser->stage == HTTP_PARSE_END)
         *used = (size_t)(llhttp_get_error_pos(&parser->llhttp) - data);
-        return 0;
-    }
-    if (error != HPE_OK)
+    else if (error != HPE_OK)
         return refuse_by_llhttp(parser, error);
-    if (parser->framing_bytes > parser->head_limit) {
-        refuse(parser, 431, "chunk extensions or trailers are longer than http.header_bytes_max");
-        return parser->status;
-    }
-    return 0;
+    count_framing(parser, data + *used);
+    return parser->status;
 }

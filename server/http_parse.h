@@ -28,8 +28,9 @@ struct http_parser { /* one a request; all fields belong to whoever feeds it */
     size_t head_bytes, head_capacity;
     size_t head_limit;    /* of framing (chunk lines, trailers) between two pieces of the body */
     size_t framing_bytes; /* of it, since the last piece */
-    const char *why;      /* after a refusal: static text for the client */
-    int status;           /* after a refusal: the status; 0 before */
+    const char *framing_from; /* in the bytes being fed: counted up to here */
+    const char *why;          /* after a refusal: static text for the client */
+    int status;               /* after a refusal: the status; 0 before */
     enum http_parse_stage stage;
     uint8_t host_count, coding_count;
     bool keep_alive;      /* the client wants the connection kept */
