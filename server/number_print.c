@@ -1,0 +1,191 @@
+/* Printing numbers in the fewest digits.
+ *
+ * Schubfach: scale the value and the two ends of the interval that rounds to it by one power of
+ * ten, so that the interval spans between one and ten integers, then take the multiple of ten
+ * inside it if there is one, else the nearest integer. One table of 128-bit powers serves floats
+ * (its upper half) and doubles. */
+#include "server/number.h"
+
+#include <string.h>
+
+struct shortest {
+    uint64_t digits;
+    int exponent;
+};
+
+/* floor(log2(10^e)) for |e| <= 1233. */
+static inline int floor_log2_power10(int e)
+{
+    return (e * 1741647) >> 19;
+}
+
+/* floor(log10(2^e)), or of 3/4 * 2^e, where the interval is shorter on its lower side. */
+static inline int floor_log10_power2(int e, bool three_quarters)
+{
+    return (e * 1262611 - (three_quarters ? 524031 : 0)) >> 22;
+}
+
+/* The scaled value, cut to an integer whose last bit also says whether anything was cut off (round
+ * to odd), so that comparisons with it stay right. The tables' powers are cut, hence the + 1. */
+static inline uint64_t scale_double(const uint64_t *power, uint64_t v)
+{
+    uint64_t low = power[1] + 1, high = power[0] + (low == 0);
+    uint64_t carry = (uint64_t)(((__uint128_t)low * v) >> 64);
+    __uint128_t product = (__uint128_t)high * v + carry;
+    return (uint64_t)(product >> 64) | ((uint64_t)product > 1);
+}
+
+static inline uint64_t scale_float(const uint64_t *power, uint64_t v)
+{
+    __uint128_t product = (__uint128_t)(power[0] + 1) * v;
+    return (uint64_t)(product >> 64) | ((uint32_t)(product >> 32) > 1);
+}
+
+/* The choice, in quarters: lower and upper are the interval's ends, v the value, all times 4. */
+static struct shortest choose(uint64_t lower, uint64_t v, uint64_t upper, int exponent)
+{
+    uint64_t s = v / 4;
+    if (s >= 10) {
+        uint64_t tens = s / 10;
+        bool below = lower <= 40 * tens, above = 40 * tens + 40 <= upper;
+        if (below != above)
+            return (struct shortest){tens + above, exponent + 1};
+    }
+    bool below = lower <= 4 * s, above = 4 * s + 4 <= upper;
+    if (below != above)
+        return (struct shortest){s + above, exponent};
+    uint64_t middle = 4 * s + 2;
+    return (struct shortest){s + (v > middle || (v == middle && (s & 1))), exponent};
+}
+
+/* mantissa * 2^binary; closer: the next value below is half as far away as the next above. */
+static struct shortest shortest_of(uint64_t mantissa, int binary, bool closer, bool is_float)
+{
+    int k = floor_log10_power2(binary, closer);
+    int shift = binary + floor_log2_power10(-k) + 1;
+    const uint64_t *power = number_powers[-k - NUMBER_POWER_MIN];
+    uint64_t ends[3] = {4 * mantissa - 2 + closer, 4 * mantissa, 4 * mantissa + 2};
+    for (int i = 0; i < 3; i++)
+        ends[i] =
+            is_float ? scale_float(power, ends[i] << shift) : scale_double(power, ends[i] << shift);
+    /* A tie goes to the even mantissa, so an odd one does not own its ends. */
+    unsigned odd = mantissa & 1;
+    return choose(ends[0] + odd, ends[1], ends[2] - odd, k);
+}
+
+size_t number_print_unsigned(uint64_t v, char out[NUMBER_TEXT_BYTES])
+{
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233"
+        "34353637383940414243444546474849505152535455565758596061626364656667"
+        "6869707172737475767778798081828384858687888990919293949596979899";
+    char digits[20];
+    size_t at = sizeof digits;
+    while (v >= 100) {
+        at -= 2;
+        memcpy(digits + at, pairs + 2 * (v % 100), 2);
+        v /= 100;
+    }
+    if (v >= 10) {
+        at -= 2;
+        memcpy(digits + at, pairs + 2 * v, 2);
+    } else {
+        digits[--at] = (char)('0' + v);
+    }
+    memcpy(out, digits + at, sizeof digits - at);
+    return sizeof digits - at;
+}
+
+/* 1e30, 1.234e33 */
+static size_t print_scientific(const char *digits, size_t count, int exponent, char *out)
+{
+    char *p = out;
+    *p++ = digits[0];
+    if (count > 1) {
+        *p++ = '.';
+        memcpy(p, digits + 1, count - 1);
+        p += count - 1;
+    }
+    *p++ = 'e';
+    if (exponent < 0)
+        *p++ = '-';
+    char text[NUMBER_TEXT_BYTES];
+    size_t bytes = number_print_unsigned((uint64_t)(exponent < 0 ? -exponent : exponent), text);
+    memcpy(p, text, bytes);
+    return (size_t)(p - out) + bytes;
+}
+
+/* 0.00123, 12.34, 12300.0: point is where the decimal point falls, counted from the first digit. */
+static size_t print_plain(const char *digits, size_t count, int point, char *out)
+{
+    char *p = out;
+    if (point <= 0) {
+        memcpy(p, "0.00000000", (size_t)(2 - point));
+        p += 2 - point;
+        memcpy(p, digits, count);
+        return (size_t)(p - out) + count;
+    }
+    size_t whole = (size_t)point;
+    size_t head = whole < count ? whole : count;
+    memcpy(p, digits, head);
+    memset(p + head, '0', whole - head);
+    p += whole;
+    *p++ = '.';
+    if (whole >= count) {
+        *p++ = '0';
+    } else {
+        memcpy(p, digits + whole, count - whole);
+        p += count - whole;
+    }
+    return (size_t)(p - out);
+}
+
+/* plain_max: the most digits before the point, plain_min: zeros behind it are fewer than -this. */
+static size_t print_shortest(struct shortest v, int plain_min, int plain_max, char *out)
+{
+    char digits[NUMBER_TEXT_BYTES];
+    size_t count = number_print_unsigned(v.digits, digits);
+    int point = (int)count + v.exponent;
+    while (count > 1 && digits[count - 1] == '0')
+        count--;
+    if (point > plain_min && point <= plain_max)
+        return print_plain(digits, count, point, out);
+    return print_scientific(digits, count, point - 1, out);
+}
+
+size_t number_print_float(float v, char out[NUMBER_TEXT_BYTES])
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    size_t sign = bits >> 31;
+    out[0] = '-';
+    out += sign;
+    uint32_t fraction = bits & 0x7fffff, exponent = bits >> 23 & 0xff;
+    if (fraction == 0 && exponent == 0) {
+        memcpy(out, "0.0", 3);
+        return sign + 3;
+    }
+    uint32_t mantissa = exponent ? fraction | 0x800000 : fraction;
+    int binary = (exponent ? (int)exponent : 1) - 150;
+    bool closer = fraction == 0 && exponent > 1;
+    return sign + print_shortest(shortest_of(mantissa, binary, closer, true), -6, 13, out);
+}
+
+size_t number_print_double(double v, char out[NUMBER_TEXT_BYTES])
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    size_t sign = bits >> 63;
+    out[0] = '-';
+    out += sign;
+    uint64_t fraction = bits & ((UINT64_C(1) << 52) - 1);
+    int exponent = (int)(bits >> 52 & 0x7ff);
+    if (fraction == 0 && exponent == 0) {
+        memcpy(out, "0.0", 3);
+        return sign + 3;
+    }
+    uint64_t mantissa = exponent ? fraction | UINT64_C(1) << 52 : fraction;
+    int binary = (exponent ? exponent : 1) - 1075;
+    bool closer = fraction == 0 && exponent > 1;
+    return sign + print_shortest(shortest_of(mantissa, binary, closer, false), -5, 16, out);
+}
