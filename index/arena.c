@@ -107,12 +107,17 @@ char *arena_format(struct arena *arena, const char *format, ...)
     va_start(arguments, format);
     va_list again;
     va_copy(again, arguments);
-    const int length = vsnprintf(NULL, 0, format, arguments);
+    char small[256]; /* most texts: formatted once, then copied */
+    const int length = vsnprintf(small, sizeof small, format, arguments);
     va_end(arguments);
     assert(length >= 0);
     char *text = arena_allocate(arena, (size_t)length + 1);
-    const int written = vsnprintf(text, (size_t)length + 1, format, again);
+    if ((size_t)length < sizeof small) {
+        memcpy(text, small, (size_t)length + 1);
+    } else {
+        const int written = vsnprintf(text, (size_t)length + 1, format, again);
+        assert(written == length);
+    }
     va_end(again);
-    assert(written == length);
     return text;
 }

@@ -8,66 +8,14 @@
  * Order of things for a vector: its row waits in the pending run (written when it is full, when a
  * slot is left out, when the epoch changes, and at the end), its 1-bit code goes into the open
  * block value (written when it is full, at sealing, and at the end).
- *
- * Sealing. When a generation has its number of codes, the mean of up to 1,024 evenly spaced vectors
- * of it that are still live is merged with the mean so far (which is its own centre), each with the
- * number of codes it stands for. That is the next generation's centre. Everything is decided by the
- * stored state and the ops, in double precision and in a fixed order; where a group begins and ends
- * plays no part. */
-#include "index/collection.h"
+ */
+#include "index/collection_apply.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 /* Vectors and codes of the pending run: what is handed to storage at once. */
 #define RUN_BYTES_MAX ((size_t)1024 * 1024)
-#define SAMPLE_COUNT_MAX 1024u
-#define EPOCH_GROWTH 8u
-
-/* A vector of this transaction that the mean of the open generation may use. */
-struct sample {
-    uint64_t slot;
-    const uint8_t *vector; /* in the op */
-};
-
-struct apply_scratch {
-    struct encode_scratch encode;
-    struct scratch block_code, row_code; /* made again by the writer */
-    struct scratch blocks, slots;        /* the open block value */
-    struct scratch run_vectors, run_codes, run_factors;
-    struct scratch sum, mean, centre; /* sealing */
-    struct sample samples[SAMPLE_COUNT_MAX];
-};
-
-struct apply {
-    struct collection *collection;
-    struct apply_scratch *scratch;
-    struct write *write;
-    struct counters *counters;
-    struct view view; /* of the version before this write */
-    bool view_open;
-    struct centres centres;
-    size_t code_bytes, row_bytes, block_bytes; /* of the 1-bit code, the 4-bit code, a block */
-    /* the open generation */
-    bool generation_exists; /* false: no vector yet, number 0 is to be made */
-    bool generation_touched;
-    uint64_t codes;        /* in it */
-    uint64_t stored_codes; /* of them in the view */
-    uint64_t sample_stride;
-    size_t sample_count;
-    /* its last block value */
-    size_t value_capacity; /* codes a value */
-    bool value_touched;
-    uint8_t *blocks;
-    uint64_t *slots;
-    /* the pending run */
-    uint64_t run_first;
-    size_t run_count, run_capacity;
-    /* sealed generations, once they have been counted */
-    bool totals_known;
-    uint64_t sealed_codes, frozen_codes; /* all; at the time of the newest epoch */
-};
-
 struct apply_scratch *apply_scratch_new(void)
 {
     return allocate_zeroed(1, sizeof(struct apply_scratch));
@@ -91,7 +39,7 @@ void apply_scratch_free(struct apply_scratch *scratch)
 
 /* ---- beginning ---- */
 
-static uint64_t generation_capacity(const struct apply *apply)
+uint64_t apply_generation_capacity(const struct apply *apply)
 {
     const struct database_options *options = database_options(apply->collection->database);
     const uint64_t capacity = apply->centres.generation == 0 ? options->first_generation_codes
@@ -100,9 +48,10 @@ static uint64_t generation_capacity(const struct apply *apply)
 }
 
 /* Every how many codes a vector belongs to the sample. */
-static void set_sample_stride(struct apply *apply)
+void apply_set_sample_stride(struct apply *apply)
 {
-    apply->sample_stride = (generation_capacity(apply) + SAMPLE_COUNT_MAX - 1) / SAMPLE_COUNT_MAX;
+    apply->sample_stride =
+        (apply_generation_capacity(apply) + SAMPLE_COUNT_MAX - 1) / SAMPLE_COUNT_MAX;
 }
 
 static size_t value_code_count(const struct apply *apply)
@@ -115,7 +64,7 @@ static size_t value_bytes(const struct apply *apply)
     return size_product(apply->value_capacity / CODEC_BLOCK_LANES, apply->block_bytes);
 }
 
-static void clear_value(struct apply *apply)
+void apply_clear_value(struct apply *apply)
 {
     memset(apply->blocks, 0, value_bytes(apply));
     memset(apply->slots, 0, apply->value_capacity * sizeof *apply->slots);
@@ -125,7 +74,7 @@ static void clear_value(struct apply *apply)
 /* The last block value of the open generation, if it has room. */
 static enum error load_value(struct apply *apply, const struct generation *open)
 {
-    clear_value(apply);
+    apply_clear_value(apply);
     const size_t used = value_code_count(apply);
     if (used == 0) {
         return OK;
@@ -168,7 +117,7 @@ static enum error load_vectors_state(struct apply *apply)
         scratch_need(&scratch->slots, size_product(apply->value_capacity, sizeof *apply->slots));
     const size_t row = collection->settings.dim * sizeof(float) + apply->row_bytes;
     apply->run_capacity = row < RUN_BYTES_MAX ? RUN_BYTES_MAX / row : 1;
-    set_sample_stride(apply);
+    apply_set_sample_stride(apply);
     return load_value(apply, &open);
 }
 
@@ -193,7 +142,7 @@ static enum error apply_begin(struct apply *apply)
 
 /* ---- writing what is pending ---- */
 
-static enum error flush_run(struct apply *apply)
+enum error apply_flush_run(struct apply *apply)
 {
     if (apply->run_count == 0) {
         return OK;
@@ -211,7 +160,7 @@ static enum error flush_run(struct apply *apply)
 }
 
 /* The block value that ends with the newest code. */
-static enum error flush_value(struct apply *apply)
+enum error apply_flush_value(struct apply *apply)
 {
     if (!apply->value_touched) {
         return OK;
@@ -223,7 +172,7 @@ static enum error flush_value(struct apply *apply)
                         used);
 }
 
-static enum error flush_generation(struct apply *apply, bool sealed)
+enum error apply_flush_generation(struct apply *apply, bool sealed)
 {
     if (!apply->generation_touched) {
         return OK;
@@ -236,198 +185,11 @@ static enum error flush_generation(struct apply *apply, bool sealed)
 
 static enum error flush_all(struct apply *apply)
 {
-    enum error error = flush_run(apply);
+    enum error error = apply_flush_run(apply);
     if (error == OK) {
-        error = flush_value(apply);
+        error = apply_flush_value(apply);
     }
-    return error == OK ? flush_generation(apply, false) : error;
-}
-
-/* ---- sealing ---- */
-
-/* Count a sealed generation; *freeze: an epoch begins with it. */
-static void totals_add(struct apply *apply, uint64_t codes, bool *freeze)
-{
-    apply->sealed_codes += codes;
-    *freeze = apply->frozen_codes == 0 || apply->sealed_codes / EPOCH_GROWTH >= apply->frozen_codes;
-    if (*freeze) {
-        apply->frozen_codes = apply->sealed_codes;
-    }
-}
-
-/* The generations before the open one, as they were sealed one by one. */
-static enum error totals_load(struct apply *apply)
-{
-    const uint64_t count = view_counters(&apply->view)->generation_count;
-    for (uint64_t i = 0; i + 1 < count && !apply->totals_known; i++) {
-        struct generation generation;
-        const enum error error = view_generation(&apply->view, i, &generation);
-        if (error != OK) {
-            return error;
-        }
-        bool freeze;
-        totals_add(apply, generation.code_count, &freeze);
-    }
-    apply->totals_known = true;
-    return OK;
-}
-
-/* Add a slot's vector to the sum if the point is live as this transaction sees it. vector: from the
- * op, or NULL: from the view. A damaged vector is left out: it is no reason to refuse writes. */
-static enum error sum_add(struct apply *apply, uint64_t slot, const uint8_t *vector,
-                          uint64_t *count)
-{
-    struct point_row point;
-    const enum error error = write_read_point(apply->write, slot, &point);
-    if (error == ERROR_NOT_FOUND || error == ERROR_CORRUPT) {
-        return OK;
-    }
-    if (error != OK) {
-        return error;
-    }
-    if (vector == NULL) {
-        struct vector_row row;
-        if (view_vector(&apply->view, slot, &row) != OK ||
-            vector_row_check(&apply->view, &row) != OK) {
-            return OK;
-        }
-        vector = row.vector;
-    }
-    double *sum = apply->scratch->sum.data;
-    for (uint32_t i = 0; i < apply->collection->settings.dim; i++) {
-        sum[i] += (double)load_float(vector + i * sizeof(float));
-    }
-    ++*count;
-    return OK;
-}
-
-/* Sum of the sample of the generation: stored codes by their slots, then this transaction's. */
-static enum error sum_samples(struct apply *apply, uint64_t *count)
-{
-    const uint32_t dim = apply->collection->settings.dim;
-    double *sum = scratch_need(&apply->scratch->sum, size_product(dim, sizeof *sum));
-    memset(sum, 0, dim * sizeof *sum);
-    *count = 0;
-    for (uint64_t lane = 0; lane < apply->stored_codes; lane += apply->sample_stride) {
-        struct block_value value;
-        enum error error = view_blocks(&apply->view, apply->centres.generation,
-                                       lane / apply->value_capacity, &value);
-        const size_t in_value = (size_t)(lane % apply->value_capacity);
-        if (error == OK && in_value < value.code_count) {
-            error = sum_add(apply, load64(value.slots + in_value * 8), NULL, count);
-        }
-        if (error != OK) {
-            return error;
-        }
-    }
-    for (size_t i = 0; i < apply->sample_count; i++) {
-        const struct sample *sample = &apply->scratch->samples[i];
-        const enum error error = sum_add(apply, sample->slot, sample->vector, count);
-        if (error != OK) {
-            return error;
-        }
-    }
-    return OK;
-}
-
-/* The mean so far, rotated, into the scratch's centre; the origin while nothing live was seen. */
-static enum error mean_so_far(struct apply *apply, const float **centre)
-{
-    const struct collection *collection = apply->collection;
-    const uint32_t dim = collection->settings.dim;
-    uint64_t count;
-    const enum error error = sum_samples(apply, &count);
-    *centre = apply->centres.generation_centre;
-    if (error != OK || count == 0) {
-        return error;
-    }
-    const double *sum = apply->scratch->sum.data;
-    float *mean = scratch_need(&apply->scratch->mean, size_product(dim, sizeof *mean));
-    for (uint32_t i = 0; i < dim; i++) {
-        mean[i] = (float)(sum[i] / (double)count);
-    }
-    /* The mean is rotated once; everything else knows rotated centres only. */
-    const float *rotated =
-        encode_rotate(collection, (const uint8_t *)mean, &apply->scratch->encode);
-    const float *earlier = apply->centres.generation_centre;
-    const double earlier_weight = earlier != NULL ? (double)apply->sealed_codes : 0.0;
-    const double weight = (double)apply->codes;
-    float *merged = scratch_need(&apply->scratch->centre, size_product(dim, sizeof *merged));
-    for (uint32_t i = 0; i < dim; i++) {
-        const double before = earlier != NULL ? (double)earlier[i] * earlier_weight : 0.0;
-        merged[i] = (float)((before + (double)rotated[i] * weight) / (earlier_weight + weight));
-    }
-    *centre = merged;
-    return OK;
-}
-
-/* A copy of a new centre where the encoder keeps the current one. */
-static const float *adopt_centre(const struct apply *apply, const float *centre,
-                                 struct scratch *scratch)
-{
-    const size_t bytes = size_product(apply->collection->settings.dim, sizeof(float));
-    return centre == NULL || centre == scratch->data
-               ? centre
-               : memcpy(scratch_need(scratch, bytes), centre, bytes);
-}
-
-static enum error freeze_epoch(struct apply *apply, const float *centre)
-{
-    const uint64_t count = apply->counters->epoch_count;
-    const uint32_t epoch = count > 1 ? (uint32_t)count : 1;
-    if (centre == NULL) { /* nothing live was ever seen: an epoch at the origin */
-        const size_t bytes = size_product(apply->collection->settings.dim, sizeof(float));
-        centre = memset(scratch_need(&apply->scratch->mean, bytes), 0, bytes);
-    }
-    const enum error error = write_epoch(apply->write, epoch, centre);
-    apply->counters->epoch_count = (uint64_t)epoch + 1;
-    apply->centres.epoch = epoch;
-    apply->centres.epoch_centre = adopt_centre(apply, centre, &apply->scratch->encode.epoch_centre);
-    return error;
-}
-
-/* An empty generation, the one that is written to from now on. */
-static void generation_begin(struct apply *apply, uint64_t number, const float *centre)
-{
-    apply->centres.generation = number;
-    apply->centres.generation_centre =
-        adopt_centre(apply, centre, &apply->scratch->encode.generation_centre);
-    apply->generation_exists = apply->generation_touched = true;
-    apply->codes = apply->stored_codes = 0;
-    apply->sample_count = 0;
-    set_sample_stride(apply);
-    clear_value(apply);
-    apply->counters->generation_count++;
-}
-
-/* The generation is full: seal it, open the next, and begin an epoch if it is time. */
-static enum error seal(struct apply *apply)
-{
-    failpoint("index-seal");
-    enum error error = flush_run(apply);
-    if (error == OK) {
-        error = flush_value(apply);
-    }
-    if (error == OK) {
-        error = flush_generation(apply, true);
-    }
-    if (error == OK) {
-        error = totals_load(apply);
-    }
-    const float *centre;
-    if (error == OK) {
-        error = mean_so_far(apply, &centre);
-    }
-    if (error != OK) {
-        return error;
-    }
-    bool freeze;
-    totals_add(apply, apply->codes, &freeze);
-    if (freeze) {
-        error = freeze_epoch(apply, centre);
-    }
-    generation_begin(apply, apply->centres.generation + 1, centre);
-    return error;
+    return error == OK ? apply_flush_generation(apply, false) : error;
 }
 
 /* ---- one point ---- */
@@ -472,7 +234,7 @@ static enum error run_append(struct apply *apply, uint64_t slot, const uint8_t *
 {
     if (apply->run_count == apply->run_capacity ||
         (apply->run_count > 0 && apply->run_first + apply->run_count != slot)) {
-        const enum error error = flush_run(apply);
+        const enum error error = apply_flush_run(apply);
         if (error != OK) {
             return error;
         }
@@ -498,7 +260,7 @@ static enum error block_append(struct apply *apply, uint64_t slot, const struct 
 {
     const size_t lane = value_code_count(apply);
     if (lane == 0) {
-        clear_value(apply);
+        apply_clear_value(apply);
     }
     codec_block_put(apply->collection->codec,
                     apply->blocks + lane / CODEC_BLOCK_LANES * apply->block_bytes,
@@ -506,14 +268,14 @@ static enum error block_append(struct apply *apply, uint64_t slot, const struct 
     apply->slots[lane] = slot;
     apply->codes++;
     apply->value_touched = apply->generation_touched = true;
-    return lane + 1 == apply->value_capacity ? flush_value(apply) : OK;
+    return lane + 1 == apply->value_capacity ? apply_flush_value(apply) : OK;
 }
 
 static enum error vector_add(struct apply *apply, uint64_t slot, const uint8_t *vector,
                              const struct encoded *encoded, uint32_t i)
 {
     if (!apply->generation_exists) {
-        generation_begin(apply, 0, NULL);
+        apply_generation_begin(apply, 0, NULL);
     }
     struct codes codes;
     codes_of(apply, vector, encoded, i, &codes);
@@ -524,8 +286,8 @@ static enum error vector_add(struct apply *apply, uint64_t slot, const uint8_t *
     if (error == OK) {
         error = block_append(apply, slot, &codes);
     }
-    if (error == OK && apply->codes >= generation_capacity(apply)) {
-        error = seal(apply);
+    if (error == OK && apply->codes >= apply_generation_capacity(apply)) {
+        error = apply_seal(apply);
     }
     return error;
 }

@@ -1,0 +1,69 @@
+/* One running collection_apply: what its two files share. Private to them. */
+#ifndef KITH_INDEX_COLLECTION_APPLY_H
+#define KITH_INDEX_COLLECTION_APPLY_H
+
+#include "index/collection.h"
+
+#define SAMPLE_COUNT_MAX 1024u
+
+/* A vector of this transaction that the mean of the open generation may use. */
+struct sample {
+    uint64_t slot;
+    const uint8_t *vector; /* in the op */
+};
+
+struct apply_scratch {
+    struct encode_scratch encode;
+    struct scratch block_code, row_code; /* made again by the writer */
+    struct scratch blocks, slots;        /* the open block value */
+    struct scratch run_vectors, run_codes, run_factors;
+    struct scratch sum, mean, centre; /* sealing */
+    struct sample samples[SAMPLE_COUNT_MAX];
+};
+
+struct apply {
+    struct collection *collection;
+    struct apply_scratch *scratch;
+    struct write *write;
+    struct counters *counters;
+    struct view view; /* of the version before this write */
+    bool view_open;
+    struct centres centres;
+    size_t code_bytes, row_bytes, block_bytes; /* of the 1-bit code, the 4-bit code, a block */
+    /* the open generation */
+    bool generation_exists; /* false: no vector yet, number 0 is to be made */
+    bool generation_touched;
+    uint64_t codes;        /* in it */
+    uint64_t stored_codes; /* of them in the view */
+    uint64_t sample_stride;
+    size_t sample_count;
+    /* its last block value */
+    size_t value_capacity; /* codes a value */
+    bool value_touched;
+    uint8_t *blocks;
+    uint64_t *slots;
+    /* the pending run */
+    uint64_t run_first;
+    size_t run_count, run_capacity;
+    /* sealed generations, once they have been counted */
+    bool totals_known;
+    uint64_t sealed_codes, frozen_codes; /* all; at the time of the newest epoch */
+};
+
+/* Write what is pending (nothing: OK). flush_generation: the open one's header. */
+enum error apply_flush_run(struct apply *apply) MUST_CHECK;
+enum error apply_flush_value(struct apply *apply) MUST_CHECK;
+enum error apply_flush_generation(struct apply *apply, bool sealed) MUST_CHECK;
+
+/* How many codes the open generation takes, at least 1. */
+uint64_t apply_generation_capacity(const struct apply *apply);
+/* Empty the open block value. */
+void apply_clear_value(struct apply *apply);
+void apply_set_sample_stride(struct apply *apply);
+
+/* Begin an empty generation: the one that is written to from now on. centre: rotated, or NULL. */
+void apply_generation_begin(struct apply *apply, uint64_t number, const float *centre);
+/* The open generation is full: seal it, open the next, and begin an epoch if it is time. */
+enum error apply_seal(struct apply *apply) MUST_CHECK;
+
+#endif
