@@ -12,13 +12,18 @@
 #include "server/workers.h"
 #include "server/writer.h"
 
+#define SERVICE_BULKS_MAX 16 /* bulk uploads running at once */
+
+struct bulk;
+
 struct service {
     struct database *database;
     struct workers *workers;
     struct writer *writer;
     const struct config *config;
     atomic_bool draining;
-    atomic_uint bulk_streams; /* running bulk uploads, bounded in api_bulk.c */
+    atomic_uint bulk_streams; /* running bulk uploads, at most SERVICE_BULKS_MAX */
+    _Atomic(struct bulk *) numbering[SERVICE_BULKS_MAX]; /* those that choose ids; api_bulk.c */
     struct auth *auth;       /* NULL: no keys, every route is open */
     atomic_uint calls;       /* started and not ended: nothing may be freed while there are any */
 };

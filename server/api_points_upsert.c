@@ -43,9 +43,11 @@ static bool read_points(struct upsert *upsert)
     if (!json_enter_array(json))
         return false;
     while (json_element(json)) {
+        struct point point;
         if (!count_point(upsert, ++upsert->point_count) ||
-            !point_read(&upsert->reader, &upsert->body))
+            !point_read(&upsert->reader, &upsert->body, &point))
             return false;
+        point_put(&upsert->reader, &point);
     }
     return !json_failed(json);
 }
@@ -189,15 +191,14 @@ static void put_columns(struct upsert *upsert, const struct columns *columns)
 {
     size_t row_bytes = upsert->reader.dim * sizeof(float);
     for (size_t i = 0; i < columns->ids.count; i++) {
-        struct point_id id;
-        struct span payload = {0};
-        memcpy(&id, columns->ids.items + i * sizeof id, sizeof id);
+        struct point point = {.row = columns->without_vectors ? NULL : upsert->reader.row};
+        memcpy(&point.id, columns->ids.items + i * sizeof point.id, sizeof point.id);
         if (i < columns->payloads.count)
-            memcpy(&payload, columns->payloads.items + i * sizeof payload, sizeof payload);
-        if (!columns->without_vectors)
-            memcpy(upsert->reader.row, columns->vectors.items + i * row_bytes, row_bytes);
-        point_put(&upsert->reader, &id, columns->without_vectors ? NULL : upsert->reader.row,
-                  payload);
+            memcpy(&point.payload, columns->payloads.items + i * sizeof point.payload,
+                   sizeof point.payload);
+        if (point.row != NULL)
+            memcpy(point.row, columns->vectors.items + i * row_bytes, row_bytes);
+        point_put(&upsert->reader, &point);
     }
     upsert->point_count = columns->ids.count;
 }

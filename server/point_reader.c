@@ -88,8 +88,7 @@ bool vector_read_array(const struct point_reader *reader, struct body *body, flo
                       "Vector dimension error: expected dim: %" PRIu32 ", got %zu", reader->dim,
                       count);
     if (!vector_is_sane(row, reader->dim))
-        return refuse(&body->refusal, body->arena, REFUSAL_INPUT,
-                      "Vector is too long: its squared norm must not exceed %g",
+        return refuse(&body->refusal, body->arena, REFUSAL_INPUT, VECTOR_TOO_LONG_TEXT,
                       (double)VECTOR_NORM2_MAX);
     return true;
 }
@@ -151,58 +150,53 @@ bool payload_read(const struct point_reader *reader, struct body *body, struct s
                   bytes, reader->payload_bytes_max);
 }
 
-void point_put(struct point_reader *reader, const struct point_id *id, float *row,
-               struct span payload)
+void point_put(struct point_reader *reader, const struct point *point)
 {
-    if (row != NULL)
-        vector_prepare(reader, row);
-    uint8_t *to = op_put_point(reader->op, id, row != NULL, payload);
-    if (row != NULL)
-        memcpy(to, row, reader->dim * sizeof(float));
+    if (point->row != NULL)
+        vector_prepare(reader, point->row);
+    uint8_t *to = op_put_point(reader->op, &point->id, point->row != NULL, point->payload);
+    if (point->row != NULL)
+        memcpy(to, point->row, reader->dim * sizeof(float));
 }
 
-struct gathered {
-    struct point_id id;
-    struct span payload;
-    bool has_vector;
-    unsigned seen;
-};
-
 static bool read_member(struct point_reader *reader, struct body *body, struct span key,
-                        struct gathered *point)
+                        struct point *point, unsigned *seen)
 {
+    bool present = false;
     if (key_is(key, "id"))
-        return field_once(body, &point->seen, SEEN_ID, "id") &&
-               api_read_id(&body->json, &point->id);
+        return field_once(body, seen, SEEN_ID, "id") && api_read_id(&body->json, &point->id);
     if (key_is(key, "payload"))
-        return field_once(body, &point->seen, SEEN_PAYLOAD, "payload") &&
+        return field_once(body, seen, SEEN_PAYLOAD, "payload") &&
                payload_read(reader, body, &point->payload);
     if (!key_is(key, "vector") && !key_is(key, "vectors"))
         return json_skip(&body->json);
     if (field_null(body))
         return true;
-    return field_once(body, &point->seen, SEEN_VECTOR, "vector") &&
-           vector_read(reader, body, reader->row, &point->has_vector);
+    if (!field_once(body, seen, SEEN_VECTOR, "vector") ||
+        !vector_read(reader, body, reader->row, &present))
+        return false;
+    point->row = present ? reader->row : NULL;
+    return true;
 }
 
-bool point_read(struct point_reader *reader, struct body *body)
+bool point_read(struct point_reader *reader, struct body *body, struct point *point)
 {
-    struct gathered point = {0};
     struct span key;
+    unsigned seen = 0;
+    *point = (struct point){0};
     if (json_peek(&body->json) != JSON_OBJECT)
         return json_fail(&body->json, "expected a point object");
     if (!json_enter_object(&body->json))
         return false;
     while (json_key(&body->json, &key)) {
-        if (!read_member(reader, body, key, &point))
+        if (!read_member(reader, body, key, point, &seen))
             return false;
     }
     if (json_failed(&body->json))
         return false;
-    if ((point.seen & SEEN_ID) == 0)
+    if ((seen & SEEN_ID) == 0)
         return json_fail(&body->json, "missing field `id`");
-    if ((point.seen & SEEN_VECTOR) == 0)
+    if ((seen & SEEN_VECTOR) == 0)
         return json_fail(&body->json, "missing field `vector`");
-    point_put(reader, &point.id, point.has_vector ? reader->row : NULL, point.payload);
     return true;
 }
