@@ -78,6 +78,21 @@ struct bulk {
     bool gone;                /* the peer: nobody reads the answer */
 };
 
+/* ---- bulk_run.c ---- */
+
+#define BULK_KICKS UINT64_C(0xFFFFFFFF)
+#define BULK_JOB_DONE (UINT64_C(1) << 32)
+
+/* what: 0 or BULK_JOB_DONE. Any thread; the upload may be gone afterwards. */
+void bulk_kick(struct bulk *bulk, uint64_t what);
+void bulk_run(struct task *task, struct worker *worker);
+
+/* ---- api_bulk.c ---- */
+
+/* Answer and let go: nothing of the upload is in the writer's hands, and a kick is pending, so that
+ * nobody queues it again. */
+void bulk_finish(struct bulk *bulk);
+
 /* ---- bulk_rows.c ---- */
 
 enum bulk_progress {

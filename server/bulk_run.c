@@ -1,0 +1,373 @@
+/* How a bulk upload runs: kicked, one step at a time, on a worker. bulk.h tells the plan. */
+#include "server/bulk.h"
+
+#include "server/config.h"
+#include "server/handlers.h"
+
+#define SLICE_READS 8 /* takes from the input before giving way, when they fill no step */
+
+/* ---- kicks ---- */
+
+void bulk_kick(struct bulk *bulk, uint64_t what)
+{
+    /* Whoever finds no kick pending queues the task. After adding to a pending one the upload may
+     * be gone: its memory is not touched again. */
+    struct workers *workers = bulk->service->workers;
+    if ((atomic_fetch_add(&bulk->events, what + 1) & BULK_KICKS) == 0)
+        workers_continue(workers, &bulk->task);
+}
+
+/* All that the writer tells is done with: nothing of the upload is in its hands. */
+static bool jobs_done(const struct bulk *bulk)
+{
+    return (uint32_t)(atomic_load(&bulk->events) >> 32) == bulk->submitted;
+}
+
+/* Writer thread. */
+static void step_done(struct write_job *job)
+{
+    struct bulk_step *step = (struct bulk_step *)(void *)job;
+    struct bulk *bulk = step->bulk;
+    collection_release(job->collection);
+    atomic_store(&step->landed, true); /* from here on the step may be reused */
+    bulk_kick(bulk, BULK_JOB_DONE);
+}
+
+/* Writer thread. */
+static void create_done(struct write_job *job)
+{
+    bulk_kick((struct bulk *)(void *)((char *)job - offsetof(struct bulk, create)), BULK_JOB_DONE);
+}
+
+/* ---- steps ---- */
+
+static void stop(struct bulk *bulk, enum error error)
+{
+    if (bulk->refusal.kind == REFUSAL_NONE && bulk->error == OK)
+        bulk->error = error;
+    bulk->phase = BULK_ENDING;
+}
+
+static void step_free(struct bulk_step *step)
+{
+    arena_release(&step->arena);
+    step->taken = false;
+    step->point_count = 0;
+    atomic_store(&step->landed, false);
+}
+
+/* Account for what the writer has finished. */
+static void collect(struct bulk *bulk)
+{
+    for (size_t i = 0; i < BULK_STEPS; i++) {
+        struct bulk_step *step = &bulk->steps[i];
+        if (!atomic_load(&step->landed))
+            continue;
+        if (step->job.error == OK) {
+            bulk->points += step->point_count;
+            bulk->batches++;
+        } else {
+            stop(bulk, step->job.error);
+        }
+        step_free(step);
+    }
+}
+
+/* A step to fill, or NULL while the writer has all of them. */
+static struct bulk_step *step_take(struct bulk *bulk)
+{
+    for (size_t i = 0; bulk->filling == NULL && i < BULK_STEPS; i++) {
+        struct bulk_step *step = &bulk->steps[i];
+        if (step->taken)
+            continue;
+        uint8_t request_id[16];
+        request_id_draw(request_id);
+        step->taken = true;
+        step->bulk = bulk;
+        arena_init(&step->arena);
+        op_begin(&step->op, &step->arena, OP_UPSERT, request_id, bulk->reader.dim);
+        bulk->filling = step;
+    }
+    if (bulk->filling != NULL)
+        bulk->reader.op = &bulk->filling->op;
+    return bulk->filling;
+}
+
+/* Encode what was filled and give it to the writer, who does not refuse it however full its queue
+ * is: SERVICE_BULKS_MAX and BULK_STEPS bound what can wait there. */
+static void step_submit(struct bulk *bulk)
+{
+    struct bulk_step *step = bulk->filling;
+    struct encoded *encoded = NULL;
+    struct collection *hold = NULL;
+    bulk->filling = NULL;
+    if (step == NULL || step->point_count == 0) {
+        if (step != NULL)
+            step_free(step);
+        return;
+    }
+    struct span op = op_end(&step->op);
+    enum error error = collection_encode(bulk->collection, bulk->worker->reader, op, &step->arena,
+                                         bulk->worker->workspace, &encoded);
+    if (error == OK)
+        error = collection_acquire(bulk->service->database, bulk->request->segments[1], &hold);
+    if (error != OK) {
+        step_free(step);
+        stop(bulk, error);
+        return;
+    }
+    step->job = (struct write_job){.kind = WRITE_OP,
+                                   .name = bulk->request->segments[1],
+                                   .collection = hold,
+                                   .op = op,
+                                   .encoded = encoded,
+                                   .point_count = step->point_count,
+                                   .done = step_done};
+    bulk->submitted++;
+    writer_continue(bulk->service->writer, &step->job);
+}
+
+static void step_drop(struct bulk *bulk)
+{
+    if (bulk->filling != NULL)
+        step_free(bulk->filling);
+    bulk->filling = NULL;
+}
+
+/* ---- opening ---- */
+
+/* The lowest number above all numeric ids: 64 probes, since ids are walked upwards only. false:
+ * there is none. */
+static enum error next_free_id(const struct view *view, uint64_t *next)
+{
+    uint64_t low = 0, count = UINT64_MAX;
+    /* invariant: no number >= low + count is there, or that is beyond 64 bits and not known yet */
+    while (count > 0) {
+        uint64_t half = count / 2;
+        struct point_id from = point_id_number(low + half);
+        struct id_slot found;
+        size_t found_count = 0;
+        enum error error = view_ids(view, &from, &found, 1, &found_count);
+        if (error != OK)
+            return error;
+        if (found_count > 0 && found.id.kind == POINT_ID_NUMBER) {
+            uint64_t above = load64_big(found.id.bytes);
+            if (above == UINT64_MAX)
+                return ERROR_FULL;
+            count -= above + 1 - low;
+            low = above + 1;
+        } else {
+            count = half;
+        }
+    }
+    *next = low;
+    return OK;
+}
+
+static bool choose_first_id(struct bulk *bulk)
+{
+    struct view view;
+    bulk->next_id = bulk->first_id;
+    if (bulk->has_first_id || bulk->format != BULK_NPY)
+        return true;
+    enum error error =
+        view_open(collection_environment(bulk->collection), bulk->worker->reader, &view);
+    if (error == OK) {
+        error = next_free_id(&view, &bulk->next_id);
+        view_close(&view);
+    }
+    if (error == ERROR_FULL) {
+        bulk_refuse(bulk, REFUSAL_INPUT, "no id is free above the highest; give ?first_id=");
+        bulk->phase = BULK_ENDING;
+    } else if (error != OK) {
+        stop(bulk, error);
+    }
+    return error == OK;
+}
+
+/* The collection is there for the first time. */
+static void opened(struct bulk *bulk)
+{
+    const struct collection_settings *settings = collection_settings(bulk->collection);
+    point_reader_begin(&bulk->reader, bulk->collection, bulk->service->config,
+                       &bulk->request->arena);
+    if (bulk->creates && settings->metric != bulk->distance) {
+        bulk_refuse(bulk, REFUSAL_INPUT, "the collection's distance is %s, not %s",
+                    metric_name(settings->metric), metric_name(bulk->distance));
+        bulk->phase = BULK_ENDING;
+    } else if (choose_first_id(bulk)) {
+        bulk->phase = BULK_READING;
+    }
+}
+
+static void submit_create(struct bulk *bulk, uint32_t dim)
+{
+    struct arena *arena = &bulk->request->arena;
+    struct collection_settings *settings = arena_allocate(arena, sizeof *settings);
+    collection_settings_simple(arena, dim, bulk->distance, settings);
+    bulk->create = (struct write_job){.kind = WRITE_CREATE,
+                                      .name = bulk->request->segments[1],
+                                      .settings = settings,
+                                      .done = create_done};
+    bulk->phase = BULK_CREATING;
+    bulk->submitted++;
+    writer_continue(bulk->service->writer, &bulk->create);
+}
+
+/* ---- running ---- */
+
+enum run_result { RUN_AGAIN, RUN_WAIT, RUN_OVER };
+
+static void judge_input(struct bulk *bulk, enum bulk_input_state state)
+{
+    switch (state) {
+    case BULK_INPUT_END:
+        bulk->input_ended = true;
+        return;
+    case BULK_INPUT_GONE:
+        bulk->gone = true;
+        step_drop(bulk);
+        break;
+    case BULK_INPUT_BROKEN:
+        bulk_refuse(bulk, REFUSAL_INPUT, "the gzip data is damaged or cut");
+        break;
+    case BULK_INPUT_TOO_LARGE:
+        bulk_refuse(bulk, REFUSAL_LARGE, "the gzip data unpacks to more than %u times its size",
+                    INFLATE_RATIO_MAX);
+        break;
+    case BULK_INPUT_MORE:
+    case BULK_INPUT_WAIT:
+        return;
+    }
+    bulk->phase = BULK_ENDING;
+}
+
+/* More input for records that are not whole yet. false: none now. */
+static bool read_more(struct bulk *bulk)
+{
+    enum bulk_input_state state = bulk_input_more(&bulk->input);
+    judge_input(bulk, state);
+    return state != BULK_INPUT_WAIT;
+}
+
+static enum run_result create_from_body(struct bulk *bulk)
+{
+    for (unsigned reads = 0; reads < SLICE_READS; reads++) {
+        uint32_t dim = 0;
+        enum bulk_progress progress = bulk_look_at_dim(bulk, &dim);
+        if (progress == BULK_DONE) {
+            submit_create(bulk, dim);
+            return RUN_WAIT; /* for create_done */
+        }
+        if (progress == BULK_BAD)
+            bulk->phase = BULK_ENDING;
+        else if (!read_more(bulk))
+            return RUN_WAIT;
+        if (bulk->phase == BULK_ENDING)
+            return RUN_AGAIN;
+    }
+    return RUN_AGAIN;
+}
+
+static enum run_result run_opening(struct bulk *bulk)
+{
+    if (bulk->collection != NULL) {
+        opened(bulk);
+        return RUN_AGAIN;
+    }
+    if (bulk->creates)
+        return create_from_body(bulk);
+    stop(bulk, ERROR_NOT_FOUND);
+    return RUN_AGAIN;
+}
+
+static enum run_result run_creating(struct bulk *bulk)
+{
+    if (!jobs_done(bulk))
+        return RUN_WAIT;
+    bulk->phase = BULK_OPENING;
+    if (bulk->create.error != OK && bulk->create.error != ERROR_EXISTS)
+        stop(bulk, bulk->create.error);
+    return RUN_AGAIN;
+}
+
+/* One step at most, then others have their turn. */
+static enum run_result run_reading(struct bulk *bulk)
+{
+    for (unsigned reads = 0; reads < SLICE_READS; reads++) {
+        if (step_take(bulk) == NULL)
+            return RUN_WAIT; /* for step_done */
+        enum bulk_progress progress = bulk_fill(bulk);
+        if (progress == BULK_MORE) {
+            if (!read_more(bulk))
+                return RUN_WAIT;
+            if (bulk->phase == BULK_READING)
+                continue;
+        }
+        if (progress == BULK_DONE || progress == BULK_BAD)
+            bulk->phase = BULK_ENDING;
+        step_submit(bulk); /* the points before a fault are kept */
+        return RUN_AGAIN;
+    }
+    return RUN_AGAIN;
+}
+
+static enum run_result advance(struct bulk *bulk)
+{
+    collect(bulk);
+    switch (bulk->phase) {
+    case BULK_OPENING:
+        return run_opening(bulk);
+    case BULK_CREATING:
+        return run_creating(bulk);
+    case BULK_READING:
+        return run_reading(bulk);
+    case BULK_ENDING:
+        break;
+    }
+    step_drop(bulk);
+    if (!jobs_done(bulk))
+        return RUN_WAIT;
+    collect(bulk); /* the last ones may have landed since */
+    return RUN_OVER;
+}
+
+/* The collection is held while the upload runs, so that deleting it never waits for a client's next
+ * bytes. It must still be the one the upload began with: the reader's row has its dimension. */
+static void hold_collection(struct bulk *bulk)
+{
+    bulk->collection = NULL;
+    if (bulk->phase != BULK_OPENING && bulk->phase != BULK_READING)
+        return;
+    enum error error =
+        collection_acquire(bulk->service->database, bulk->request->segments[1], &bulk->collection);
+    if (error != OK)
+        bulk->collection = NULL;
+    if (error == ERROR_NOT_FOUND && bulk->phase == BULK_OPENING)
+        return;
+    if (error == OK && bulk->phase == BULK_READING) {
+        const struct collection_settings *settings = collection_settings(bulk->collection);
+        if (settings->dim != bulk->reader.dim || settings->metric != bulk->reader.metric)
+            error = ERROR_NOT_FOUND;
+        bulk->reader.codec = collection_codec(bulk->collection);
+    }
+    if (error != OK)
+        stop(bulk, error);
+}
+
+void bulk_run(struct task *task, struct worker *worker)
+{
+    struct bulk *bulk = (struct bulk *)(void *)task;
+    uint64_t kicks = atomic_load(&bulk->events) & BULK_KICKS;
+    bulk->worker = worker;
+    hold_collection(bulk);
+    enum run_result result = advance(bulk);
+    collection_release(bulk->collection);
+    bulk->collection = NULL;
+    if (result == RUN_OVER)
+        bulk_finish(bulk);
+    else if (result == RUN_AGAIN)
+        workers_continue(bulk->service->workers, task);
+    else if ((atomic_fetch_sub(&bulk->events, kicks) & BULK_KICKS) != kicks)
+        workers_continue(bulk->service->workers, task); /* kicked meanwhile */
+}
