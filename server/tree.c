@@ -12,6 +12,11 @@ void tree_seed(void)
     json_object_seed(seed == 0 ? 1 : seed); /* 0 would let jansson look for one of its own */
 }
 
+const char *tree_library_version(void)
+{
+    return jansson_version_str();
+}
+
 static enum error put_tree(struct value_builder *builder, json_t *tree);
 
 static enum error put_object(struct value_builder *builder, json_t *tree)

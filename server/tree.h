@@ -14,4 +14,6 @@ void tree_seed(void);
 /* Parse a whole document whose top is an object. false: *why is a text in the arena. Any thread. */
 bool tree_parse(struct span text, struct arena *arena, struct span *value, const char **why);
 
+const char *tree_library_version(void); /* jansson's */
+
 #endif

@@ -1,0 +1,338 @@
+/* kith: serve, verify, health, --version, --help. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "index/verify.h"
+#include "server/serve.h"
+#include "server/version.h"
+
+#define EXIT_SIGBUS 7
+#define HEALTH_TIMEOUT_S 5
+
+extern char **environ;
+
+static const char usage[] =
+    "kith " KITH_VERSION ", a vector search server\n"
+    "\n"
+    "  kith serve [--data-dir DIR] [--host ADDR] [--port N] [--config FILE]\n"
+    "             [--print-config] [--check]\n"
+    "      Serve the REST API (default 127.0.0.1:6333) from DIR (default ./kith-data).\n"
+    "      --print-config shows the options in force, --check only says whether they are right.\n"
+    "  kith verify DIR\n"
+    "      Check every collection of a data directory that no server has open. Exit 1 and a list\n"
+    "      if something does not hold.\n"
+    "  kith health [--host ADDR] [--port N] [--config FILE]\n"
+    "      Ask a running server whether it is alive. Exit 0 or 1.\n"
+    "  kith --version, kith --help\n"
+    "\n"
+    "Options come from a file of `name = value` lines (--config), then from the environment\n"
+    "(KITH__HTTP__BODY_BYTES_MAX is http.body_bytes_max; KITH_API_KEY or KITH_API_KEY_FILE set "
+    "the\n"
+    "key), then from flags. All of them, with their defaults:\n"
+    "\n";
+
+/* ---- options ---- */
+
+static int fail(const char *why)
+{
+    fprintf(stderr, "kith: %s\n", why);
+    return 1;
+}
+
+struct arguments {
+    struct config config;
+    bool print, check;
+};
+
+static const struct option flags[] = {
+    {"data-dir", required_argument, NULL, 'd'},
+    {"host", required_argument, NULL, 'h'},
+    {"port", required_argument, NULL, 'p'},
+    {"config", required_argument, NULL, 'c'},
+    {"print-config", no_argument, NULL, 'P'},
+    {"check", no_argument, NULL, 'C'},
+    {NULL, 0, NULL, 0},
+};
+
+static const char *flag_option(int flag)
+{
+    return flag == 'd' ? "storage.data_dir" : flag == 'h' ? "service.host" : "service.http_port";
+}
+
+/* One walk over the flags: pass 1 finds --config, pass 2 (after file and environment) the rest. */
+static bool read_flags(struct arguments *arguments, int argc, char **argv, const char **file,
+                       char *why, size_t why_bytes)
+{
+    optind = 0; /* glibc: begin anew */
+    opterr = 0;
+    for (int flag; (flag = getopt_long(argc, argv, "+", flags, NULL)) != -1;) {
+        if (flag == '?') {
+            snprintf(why, why_bytes, "unknown or incomplete flag %s (kith --help lists them)",
+                     argv[optind - 1]);
+            return false;
+        }
+        if (flag == 'c')
+            *file = optarg;
+        else if (flag == 'P')
+            arguments->print = true;
+        else if (flag == 'C')
+            arguments->check = true;
+        else if (!config_set(&arguments->config, flag_option(flag), optarg, why, why_bytes))
+            return false;
+    }
+    if (optind < argc)
+        snprintf(why, why_bytes, "unexpected argument '%.200s' (kith --help)", argv[optind]);
+    return optind == argc;
+}
+
+static bool read_arguments(struct arguments *arguments, int argc, char **argv, char *why,
+                           size_t why_bytes)
+{
+    const char *file = NULL;
+    struct config *config = &arguments->config;
+    config_init(config);
+    /* the first pass may set options too; the file and the environment then go over them, and the
+     * second pass over these */
+    return read_flags(arguments, argc, argv, &file, why, why_bytes) &&
+           (file == NULL || config_read_file(config, file, why, why_bytes)) &&
+           config_read_environment(config, environ, why, why_bytes) &&
+           read_flags(arguments, argc, argv, &file, why, why_bytes);
+}
+
+/* ---- serve ---- */
+
+static void put_hex(char *out, uintptr_t value)
+{
+    for (int i = 15; i >= 0; i--, value >>= 4)
+        out[i] = "0123456789abcdef"[value & 15];
+}
+
+/* A mapped file lost its bytes (truncated, or a disk that fails). Nothing can be saved by going on:
+ * what was answered is on disk, or the disk has lost it. */
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+    static const char before[] =
+        "kith: SIGBUS: a mapped file lost its bytes (truncated, or the disk "
+        "fails) at address 0x";
+    static const char after[] = "; `kith verify` tells which collection\n";
+    char address[16];
+    (void)number;
+    (void)context;
+    put_hex(address, (uintptr_t)info->si_addr);
+    ssize_t written = write(STDERR_FILENO, before, sizeof before - 1);
+    written += write(STDERR_FILENO, address, sizeof address);
+    written += write(STDERR_FILENO, after, sizeof after - 1);
+    (void)written;
+    _exit(EXIT_SIGBUS);
+}
+
+static void install_handlers(void)
+{
+    struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+    sigaction(SIGBUS, &bus, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int serve(const struct config *config)
+{
+    char why[1024] = "";
+    struct server *server = NULL;
+    install_handlers();
+    log_level_set((enum log_level)config->log_level);
+    enum error error = server_open(config, &server, why, sizeof why);
+    if (error != OK)
+        return fail(*why == '\0' ? error_text(error) : why);
+    server_run(server);
+    server_close(server);
+    return 0;
+}
+
+static int command_serve(int argc, char **argv)
+{
+    char why[1024] = "";
+    struct arguments arguments = {0};
+    int code = 0;
+    if (!read_arguments(&arguments, argc, argv, why, sizeof why) ||
+        !config_check(&arguments.config, why, sizeof why))
+        code = fail(why);
+    else if (arguments.print)
+        config_print(&arguments.config, stdout);
+    else if (!arguments.check)
+        code = serve(&arguments.config);
+    config_release(&arguments.config);
+    return code;
+}
+
+/* ---- verify ---- */
+
+static void report(void *context, const char *text)
+{
+    printf("%s: %s\n", (const char *)context, text);
+}
+
+static uint64_t verify_collection(struct database *database, struct span name)
+{
+    char text[COLLECTION_NAME_BYTES_MAX + 1];
+    struct collection *collection;
+    uint64_t problems = 0;
+    snprintf(text, sizeof text, "%.*s", (int)name.bytes, (const char *)name.data);
+    enum error error = collection_acquire(database, name, &collection);
+    if (error == OK) {
+        error = collection_verify(collection, 0, report, text, &problems);
+        collection_release(collection);
+    }
+    if (error != OK) {
+        printf("%s: cannot be checked to its end: %s\n", text, error_text(error));
+        problems++;
+    }
+    return problems;
+}
+
+static int verify_all(struct database *database)
+{
+    struct arena arena;
+    struct span *names;
+    size_t count;
+    uint64_t problems = 0;
+    arena_init(&arena);
+    enum error error = database_names(database, &arena, &names, &count);
+    for (size_t i = 0; error == OK && i < count; i++)
+        problems += verify_collection(database, names[i]);
+    arena_release(&arena);
+    if (error != OK)
+        return fail(error_text(error));
+    printf("%zu collections, %" PRIu64 " problems\n", count, problems);
+    return problems == 0 ? 0 : 1;
+}
+
+static int command_verify(int argc, char **argv)
+{
+    char why[1024] = "";
+    struct database *database = NULL;
+    struct arguments arguments = {0};
+    if (argc != 2 || argv[1][0] == '-')
+        return fail("usage: kith verify DIR");
+    config_init(&arguments.config);
+    struct database_options options = arguments.config.database;
+    options.storage.reader_count = 1;
+    enum error error = config_read_environment(&arguments.config, environ, why, sizeof why)
+                           ? database_open(argv[1], false, &options, &database, why, sizeof why)
+                           : ERROR_INVALID;
+    config_release(&arguments.config);
+    if (error != OK)
+        return fail(*why == '\0' ? error_text(error) : why);
+    int code = verify_all(database);
+    database_close(database);
+    return code;
+}
+
+/* ---- health ---- */
+
+static const char *health_host(const char *host)
+{
+    if (strcmp(host, "0.0.0.0") == 0)
+        return "127.0.0.1";
+    return strcmp(host, "::") == 0 ? "::1" : host;
+}
+
+static int health_connect(const struct config *config)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+    const struct timeval limit = {.tv_sec = HEALTH_TIMEOUT_S};
+    char port[8];
+    int fd = -1;
+    snprintf(port, sizeof port, "%" PRIu32, config->port);
+    if (getaddrinfo(health_host(config->host), port, &hints, &found) != 0)
+        return -1;
+    for (struct addrinfo *at = found; at != NULL && fd < 0; at = at->ai_next) {
+        fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+            continue;
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+        if (connect(fd, at->ai_addr, at->ai_addrlen) == 0)
+            break;
+        close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(found);
+    return fd;
+}
+
+static bool health_ask(int fd)
+{
+    static const char request[] =
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    static const char expected[] = "HTTP/1.1 200 ";
+    char answer[sizeof expected - 1];
+    size_t have = 0;
+    if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) != (ssize_t)(sizeof request - 1))
+        return false;
+    while (have < sizeof answer) {
+        ssize_t got = recv(fd, answer + have, sizeof answer - have, 0);
+        if (got <= 0)
+            return false;
+        have += (size_t)got;
+    }
+    return memcmp(answer, expected, sizeof answer) == 0;
+}
+
+static int command_health(int argc, char **argv)
+{
+    char why[1024] = "";
+    struct arguments arguments = {0};
+    int code = 1;
+    if (!read_arguments(&arguments, argc, argv, why, sizeof why)) {
+        fail(why);
+    } else {
+        int fd = health_connect(&arguments.config);
+        code = fd >= 0 && health_ask(fd) ? 0 : 1;
+        if (code != 0)
+            fprintf(stderr, "kith: no healthy server at %s:%" PRIu32 "\n", arguments.config.host,
+                    arguments.config.port);
+        if (fd >= 0)
+            close(fd);
+    }
+    config_release(&arguments.config);
+    return code;
+}
+
+/* ---- the rest ---- */
+
+static int command_help(void)
+{
+    struct config config;
+    fputs(usage, stdout);
+    config_init(&config);
+    config_print(&config, stdout);
+    config_release(&config);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *command = argc < 2 ? "" : argv[1];
+    if (strcmp(command, "serve") == 0)
+        return command_serve(argc - 1, argv + 1);
+    if (strcmp(command, "verify") == 0)
+        return command_verify(argc - 1, argv + 1);
+    if (strcmp(command, "health") == 0)
+        return command_health(argc - 1, argv + 1);
+    if (strcmp(command, "--version") == 0 || strcmp(command, "version") == 0) {
+        version_print(stdout);
+        return 0;
+    }
+    if (strcmp(command, "--help") == 0 || strcmp(command, "help") == 0)
+        return command_help();
+    fputs(usage, stderr);
+    return 1;
+}

@@ -1,0 +1,263 @@
+#include "server/serve.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "server/routes.h"
+#include "server/tree.h"
+
+#define READY_CHECK_MS 2000
+#define STOP_POLL_MS 200 /* a worker has replied but not yet returned */
+
+struct server {
+    const struct config *config;
+    struct service service;
+    struct router router;
+    struct http_server *http;
+    uv_loop_t loop;
+    /* loop thread only */
+    uv_signal_t signals[3];
+    uv_async_t stop;
+    uv_timer_t ready_timer;
+    bool stopping;
+    /* readiness: asked by a worker, as statvfs may block */
+    struct task ready_task;
+    atomic_bool ready_running;
+};
+
+static const int handled_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+uint32_t server_worker_count(const struct config *config)
+{
+    cpu_set_t cpus;
+    if (config->worker_count > 0)
+        return config->worker_count;
+    if (sched_getaffinity(0, sizeof cpus, &cpus) != 0)
+        return 1;
+    int count = CPU_COUNT(&cpus);
+    return count < 1 ? 1 : count > 256 ? 256 : (uint32_t)count;
+}
+
+/* ---- stopping ---- */
+
+static void close_handles(struct server *server)
+{
+    for (size_t i = 0; i < sizeof handled_signals / sizeof handled_signals[0]; i++)
+        uv_close((uv_handle_t *)&server->signals[i], NULL);
+    uv_close((uv_handle_t *)&server->stop, NULL);
+    uv_close((uv_handle_t *)&server->ready_timer, NULL);
+}
+
+static void on_stopped(void *context)
+{
+    close_handles(context);
+}
+
+static void begin_stop(struct server *server, const char *reason)
+{
+    server->stopping = true;
+    atomic_store(&server->service.draining, true);
+    log_write(LOG_LEVEL_INFO, "stopping", "reason=\"%s\" drain_timeout_ms=%" PRIu32, reason,
+              server->config->http.drain_timeout_ms);
+    http_server_stop(server->http, on_stopped, server);
+}
+
+/* SIGHUP turns debug lines on and off again. */
+static void switch_level(const struct config *config)
+{
+    bool debug = log_enabled(LOG_LEVEL_DEBUG) && config->log_level != LOG_LEVEL_DEBUG;
+    log_level_set(debug ? (enum log_level)config->log_level : LOG_LEVEL_DEBUG);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct server *server = handle->data;
+    if (number == SIGHUP)
+        switch_level(server->config);
+    else if (server->stopping)
+        _exit(128 + number);
+    else
+        begin_stop(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static void on_stop(uv_async_t *handle)
+{
+    struct server *server = handle->data;
+    if (!server->stopping)
+        begin_stop(server, "asked to");
+}
+
+void server_stop(struct server *server)
+{
+    uv_async_send(&server->stop);
+}
+
+/* ---- readiness ---- */
+
+static void ready_run(struct task *task, struct worker *worker)
+{
+    struct server *server =
+        (struct server *)(void *)((char *)task - offsetof(struct server, ready_task));
+    (void)worker;
+    bool low = store_check_space(database_store(server->service.database)) == ERROR_FULL;
+    if (low != atomic_exchange(&server->router.disk_low, low))
+        log_write(LOG_LEVEL_WARN, low ? "disk nearly full: upserts are refused" : "disk has room",
+                  "free_bytes=%" PRIu64,
+                  store_free_bytes(database_store(server->service.database)));
+    atomic_store(&server->ready_running, false);
+}
+
+static void on_ready_timer(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    if (atomic_exchange(&server->ready_running, true))
+        return;
+    server->ready_task.run = ready_run;
+    if (!workers_submit(server->service.workers, &server->ready_task))
+        atomic_store(&server->ready_running, false);
+}
+
+/* ---- starting ---- */
+
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void start_handles(struct server *server)
+{
+    for (size_t i = 0; i < sizeof handled_signals / sizeof handled_signals[0]; i++) {
+        uv_signal_init(&server->loop, &server->signals[i]);
+        server->signals[i].data = server;
+        uv_signal_start(&server->signals[i], on_signal, handled_signals[i]);
+    }
+    uv_async_init(&server->loop, &server->stop, on_stop);
+    uv_timer_init(&server->loop, &server->ready_timer);
+    server->stop.data = server->ready_timer.data = server;
+    uv_timer_start(&server->ready_timer, on_ready_timer, 0, READY_CHECK_MS);
+}
+
+static enum error start_listening(struct server *server, char *why, size_t why_bytes)
+{
+    const struct config *config = server->config;
+    const struct http_handlers handlers = {
+        .context = &server->router,
+        .headers = routes_headers,
+        .request = routes_request,
+        .stream = routes_stream,
+        .finished = routes_finished,
+    };
+    return http_server_new(&server->loop, config->host, (uint16_t)config->port, &config->http,
+                           &handlers, &server->http, why, why_bytes);
+}
+
+static void log_start(const struct server *server, uint32_t worker_count)
+{
+    const struct config *config = server->config;
+    char directory[300];
+    log_write(LOG_LEVEL_INFO, "kith",
+              "version=" KITH_VERSION " durability=commit workers=%" PRIu32
+              " data_dir=%s free_bytes=%" PRIu64,
+              worker_count, log_quote(span_text(config->data_dir), directory, sizeof directory),
+              store_free_bytes(database_store(server->service.database)));
+    log_write(LOG_LEVEL_INFO, "limits",
+              "body_bytes_max=%zu connections_max=%" PRIu32 " work_queue_max=%" PRIu32
+              " response_bytes_max=%" PRIu64 " queue_points_max=%" PRIu32
+              " group_points_max=%" PRIu32 " timeout_s=%" PRIu32 " map_max_bytes=%" PRIu64,
+              config->http.body_bytes, config->http.connection_count, config->work_queue_max,
+              config->response_bytes_max, config->writer.queue_points_max,
+              config->writer.group_points_max, config->timeout_s,
+              config->database.storage.map_max_bytes);
+    log_write(LOG_LEVEL_INFO, "listening", "host=%s port=%u key=%s", config->host,
+              http_port(server->http), server->service.auth == NULL ? "none" : "required");
+}
+
+enum error server_open(const struct config *config, struct server **result, char *why,
+                       size_t why_bytes)
+{
+    uint32_t worker_count = server_worker_count(config);
+    struct database_options options = config->database;
+    options.storage.reader_count = worker_count;
+    struct database *database = NULL;
+    raise_file_limit();
+    tree_seed();
+    enum error error = database_open(config->data_dir, true, &options, &database, why, why_bytes);
+    if (error != OK)
+        return error;
+    struct server *server = allocate_zeroed(1, sizeof *server);
+    server->config = config;
+    server->router.service = &server->service;
+    uv_loop_init(&server->loop);
+    error = start_listening(server, why, why_bytes);
+    if (error != OK) {
+        uv_loop_close(&server->loop);
+        free(server);
+        database_close(database);
+        return error;
+    }
+    server->service.database = database;
+    server->service.config = config;
+    server->service.auth = auth_new(config);
+    server->service.writer = writer_new(database, &config->writer);
+    server->service.workers = workers_new(worker_count, 0, config->work_queue_max);
+    start_handles(server);
+    log_start(server, worker_count);
+    *result = server;
+    return OK;
+}
+
+uint16_t server_port(const struct server *server)
+{
+    return http_port(server->http);
+}
+
+void server_run(struct server *server)
+{
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+}
+
+/* ---- the end ---- */
+
+static bool requests_running(const struct service *service)
+{
+    return atomic_load_explicit(&service->calls, memory_order_acquire) > 0 ||
+           atomic_load(&service->bulk_streams) > 0;
+}
+
+/* Requests that are still running would reply into what is about to be freed. */
+static void wait_for_requests(const struct service *service)
+{
+    const struct timespec step = {.tv_nsec = 1000000};
+    for (int i = 0; i < STOP_POLL_MS && requests_running(service); i++)
+        nanosleep(&step, NULL);
+    if (!requests_running(service))
+        return;
+    log_write(LOG_LEVEL_WARN, "stopped with requests running", "calls=%u bulk_streams=%u",
+              atomic_load(&service->calls), atomic_load(&service->bulk_streams));
+    _exit(0);
+}
+
+void server_close(struct server *server)
+{
+    if (server == NULL)
+        return;
+    wait_for_requests(&server->service);
+    writer_free(server->service.writer);
+    workers_free(server->service.workers);
+    http_server_free(server->http);
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&server->loop);
+    database_close(server->service.database);
+    auth_free(server->service.auth);
+    log_write(LOG_LEVEL_INFO, "stopped", "%s", "");
+    free(server);
+}
