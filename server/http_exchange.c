@@ -5,6 +5,7 @@
  * what the socket does not take at once is left to uv_write. */
 #include "server/http_internal.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -129,35 +130,43 @@ static const char *date_now(struct http_server *server)
     return server->date;
 }
 
-/* "Connection: ..." lines. The announced time is shorter than ours, so that the client is the one
- * who lets go first and never sends into a connection that we are just closing. */
+/* "Connection: ..." lines and the empty line. The announced time is shorter than ours, so that the
+ * client is the one who lets go first and never sends into a connection that we are just closing.
+ */
 static void format_connection(const struct http_server *server, bool keep, char *out, size_t bytes)
 {
     uint32_t seconds = server->limits.idle_timeout_ms / 1000;
     if (!keep)
-        snprintf(out, bytes, "Connection: close\r\n");
+        snprintf(out, bytes, "Connection: close\r\n\r\n");
     else if (seconds > 5)
-        snprintf(out, bytes, "Connection: keep-alive\r\nKeep-Alive: timeout=%u\r\n", seconds - 5);
+        snprintf(out, bytes, "Connection: keep-alive\r\nKeep-Alive: timeout=%u\r\n\r\n",
+                 seconds - 5);
     else
-        snprintf(out, bytes, "Connection: keep-alive\r\n");
+        snprintf(out, bytes, "Connection: keep-alive\r\n\r\n");
 }
 
+/* Into the arena, with one pass: every part of unknown length is counted into the room first. */
 static char *format_head(struct http_exchange *exchange, bool keep)
 {
     struct http_request *request = &exchange->request;
-    char connection[64];
-    format_connection(exchange->server, keep, connection, sizeof connection);
-    const char *type = exchange->content_type, *extra = exchange->extra_headers;
-    const char *id_name = request->request_id.bytes > 0 ? "x-request-id: " : "";
-    return arena_format(
-        &request->arena,
-        "HTTP/1.1 %d %s\r\nServer: kith/" KITH_VERSION "\r\nDate: %s\r\n"
-        "%s%s%sContent-Length: %zu\r\n%s%.*s%s%s%s\r\n",
-        exchange->status, http_reason(exchange->status), date_now(exchange->server),
-        type != NULL ? "Content-Type: " : "", type != NULL ? type : "", type != NULL ? "\r\n" : "",
-        exchange->reply.bytes, id_name, (int)request->request_id.bytes,
-        request->request_id.bytes > 0 ? (const char *)request->request_id.data : "",
-        request->request_id.bytes > 0 ? "\r\n" : "", connection, extra != NULL ? extra : "");
+    struct span id = request->request_id;
+    const char *type = exchange->content_type != NULL ? exchange->content_type : "";
+    const char *extra = exchange->extra_headers != NULL ? exchange->extra_headers : "";
+    size_t room = 384 + strlen(type) + strlen(extra) + id.bytes;
+    char *head = arena_allocate(&request->arena, room), *next = head, *end = head + room;
+    next += snprintf(next, room,
+                     "HTTP/1.1 %d %s\r\nServer: kith/" KITH_VERSION "\r\nDate: %s\r\n"
+                     "Content-Length: %zu\r\n%s",
+                     exchange->status, http_reason(exchange->status), date_now(exchange->server),
+                     exchange->reply.bytes, extra);
+    if (type[0] != 0)
+        next += snprintf(next, (size_t)(end - next), "Content-Type: %s\r\n", type);
+    if (id.bytes > 0)
+        next += snprintf(next, (size_t)(end - next), "x-request-id: %.*s\r\n", (int)id.bytes,
+                         (const char *)id.data);
+    format_connection(exchange->server, keep, next, (size_t)(end - next));
+    assert(strlen(head) + 1 < room);
+    return head;
 }
 
 static void on_written(uv_write_t *write, int status)

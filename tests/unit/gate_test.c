@@ -11,113 +11,7 @@
 #include <cmocka.h>
 
 #include "server/http_parse.h"
-
-/* Small, so that the files for "too long" are small too. */
-static const struct gate_limits limits = {512, 2048, 16};
-
-/* gate: what the gate alone answers, 0 for passed. status: what the parser answers, 0 when it takes
- * all there is. requests: how many it completes before. */
-static const struct row {
-    const char *file;
-    int gate, status, requests;
-} rows[] = {
-    /* taken */
-    {"get", 0, 0, 1},
-    {"get-1.0", 0, 0, 1},
-    {"get-absolute", 0, 0, 1},
-    {"get-slashes", 0, 0, 1},
-    {"options-star", 0, 0, 1},
-    {"post-length", 0, 0, 1},
-    {"post-chunked", 0, 0, 1},
-    {"post-chunked-tab", 0, 0, 1},
-    {"trailer-api-key", 0, 0, 1},
-    {"blank-lines-first", 0, 0, 1},
-    {"pipelined", 0, 0, 4},
-    {"upgrade", 0, 0, 2},
-    {"upgrade-body", 0, 0, 2},
-    {"after-close", 0, 0, 1},
-    {"value-latin1", 0, 0, 1},
-    {"host-in-body", 0, 0, 2},
-    /* lengths and codings */
-    {"length-and-chunked", 0, 400, 0},
-    {"chunked-and-length", 0, 400, 0},
-    {"length-twice", 0, 400, 0},
-    {"length-twice-same", 0, 400, 0},
-    {"length-plus", 0, 400, 0},
-    {"length-minus", 0, 400, 0},
-    {"length-overflow", 0, 400, 0},
-    {"length-hex", 0, 400, 0},
-    {"length-list", 0, 400, 0},
-    {"length-blank-inside", 0, 400, 0},
-    {"length-empty", 0, 400, 0},
-    {"coding-xchunked", 0, 501, 0},
-    {"coding-gzip-chunked", 0, 501, 0},
-    {"coding-chunked-gzip", 0, 501, 0},
-    {"coding-identity", 0, 501, 0},
-    {"coding-quoted", 0, 501, 0},
-    {"coding-twice", 0, 400, 0},
-    {"coding-1.0", 0, 400, 0},
-    {"coding-vertical-tab", 400, 400, 0},
-    {"coding-name-blank", 400, 400, 0},
-    /* line ends, folding, names, control bytes */
-    {"bare-lf", 400, 400, 0},
-    {"bare-lf-header", 400, 400, 0},
-    {"bare-lf-end", 400, 400, 0},
-    {"bare-cr-value", 400, 400, 0},
-    {"bare-cr-line", 400, 400, 0},
-    {"bare-cr-end", 400, 400, 0},
-    {"nul-value", 400, 400, 0},
-    {"nul-target", 400, 400, 0},
-    {"folded", 400, 400, 0},
-    {"folded-tab", 400, 400, 0},
-    {"folded-first", 400, 400, 0},
-    {"name-empty", 400, 400, 0},
-    {"name-blank", 400, 400, 0},
-    {"name-bracket", 400, 400, 0},
-    {"name-only", 400, 400, 0},
-    /* headers that must, or must not, be there once */
-    {"host-missing", 0, 400, 0},
-    {"host-twice", 0, 400, 0},
-    {"api-key-twice", 0, 400, 0},
-    /* the request line */
-    {"version-0.9", 505, 505, 0},
-    {"version-0.9-bare-lf", 505, 505, 0},
-    {"version-0.9-body", 505, 505, 0},
-    {"version-1.2", 505, 505, 0},
-    {"version-9.9", 505, 505, 0},
-    {"version-2-preface", 505, 505, 0},
-    {"version-long", 400, 400, 0},
-    {"version-lower", 400, 400, 0},
-    {"line-two-blanks", 400, 400, 0},
-    {"line-trailing-blank", 400, 400, 0},
-    {"connect", 0, 501, 0},
-    {"method-unknown", 0, 501, 0},
-    {"method-lower", 0, 501, 0},
-    {"tls-hello", 400, 400, 0},
-    /* sizes */
-    {"line-long", 414, 414, 0},
-    {"header-long", 431, 431, 0},
-    {"headers-many", 431, 431, 0},
-    {"trailers-long", 0, 431, 0},
-    /* chunks */
-    {"chunk-extension-lf", 0, 400, 0},
-    {"chunk-no-crlf", 0, 400, 0},
-    {"chunk-bare-lf", 0, 400, 0},
-    {"chunk-size-overflow", 0, 400, 0},
-    {"chunk-size-0x", 0, 400, 0},
-    {"chunk-size-minus", 0, 400, 0},
-    {"chunk-size-empty", 0, 400, 0},
-    /* targets */
-    {"target-no-slash", 0, 400, 0},
-    {"target-raw-utf8", 400, 400, 0},
-    {"target-fragment", 0, 400, 0},
-    {"path-slash", 0, 400, 0},
-    {"path-nul", 0, 400, 0},
-    {"path-utf8-bad", 0, 400, 0},
-    {"path-utf8-overlong", 0, 400, 0},
-    {"path-percent", 0, 400, 0},
-};
-#define ROWS (sizeof rows / sizeof rows[0])
+#include "tests/requests/rows.h"
 
 static char *read_file(const char *name, size_t *bytes)
 {
@@ -186,7 +80,7 @@ static void reader_next(struct reader *reader)
 {
     memset(&reader->request, 0, sizeof reader->request);
     arena_init(&reader->request.arena);
-    http_parser_init(&reader->parser, &reader->request, &limits);
+    http_parser_init(&reader->parser, &reader->request, &request_limits);
     reader->open = true;
 }
 
@@ -263,18 +157,19 @@ static void test_parser_table(void **state)
 {
     (void)state;
     static struct outcome whole, cut;
-    for (size_t r = 0; r < ROWS; r++) {
+    for (size_t r = 0; r < REQUEST_ROWS; r++) {
         size_t bytes;
-        char *data = read_file(rows[r].file, &bytes);
+        char *data = read_file(request_rows[r].file, &bytes);
         run(data, bytes, 0, bytes, &whole);
-        if (whole.status != rows[r].status || whole.requests != rows[r].requests)
-            fail_msg("%s: status %d after %d requests, not %d after %d", rows[r].file, whole.status,
-                     whole.requests, rows[r].status, rows[r].requests);
+        if (whole.status != request_rows[r].status || whole.requests != request_rows[r].requests)
+            fail_msg("%s: status %d after %d requests, not %d after %d", request_rows[r].file,
+                     whole.status, whole.requests, request_rows[r].status,
+                     request_rows[r].requests);
         run(data, bytes, 0, 1, &cut);
-        assert_same(rows[r].file, 0, &whole, &cut);
+        assert_same(request_rows[r].file, 0, &whole, &cut);
         for (size_t at = 1; at < bytes; at++) {
             run(data, bytes, at, bytes, &cut);
-            assert_same(rows[r].file, at, &whole, &cut);
+            assert_same(request_rows[r].file, at, &whole, &cut);
         }
         free(data);
     }
@@ -288,7 +183,7 @@ static int gate_run(const char *data, size_t bytes, size_t cut, size_t step, siz
     bool done = false;
     int status = 0;
     const char *why = NULL;
-    gate_reset(&gate, &limits);
+    gate_reset(&gate, &request_limits);
     *block = 0;
     for (size_t at = 0; at < bytes && status == 0 && !done;) {
         size_t used, n = at < cut ? cut - at : step;
@@ -305,12 +200,13 @@ static int gate_run(const char *data, size_t bytes, size_t cut, size_t step, siz
 static void test_gate_table(void **state)
 {
     (void)state;
-    for (size_t r = 0; r < ROWS; r++) {
+    for (size_t r = 0; r < REQUEST_ROWS; r++) {
         size_t bytes, block, same;
-        char *data = read_file(rows[r].file, &bytes);
+        char *data = read_file(request_rows[r].file, &bytes);
         int status = gate_run(data, bytes, 0, bytes, &block);
-        if (status != rows[r].gate)
-            fail_msg("%s: gate says %d, not %d", rows[r].file, status, rows[r].gate);
+        if (status != request_rows[r].gate)
+            fail_msg("%s: gate says %d, not %d", request_rows[r].file, status,
+                     request_rows[r].gate);
         assert_int_equal(gate_run(data, bytes, 0, 1, &same), status);
         assert_int_equal(same, block);
         for (size_t at = 1; at < bytes; at++) {
@@ -422,15 +318,15 @@ static void test_limits_exact(void **state)
     const char *line = "GET / HTTP/1.1\r\n";
     for (int more = 0; more < 2; more++) {
         /* "GET /aaa HTTP/1.1" + CRLF of exactly request_line_bytes (+ 1). */
-        int pad = (int)limits.request_line_bytes - (int)strlen(line) + more;
+        int pad = (int)request_limits.request_line_bytes - (int)strlen(line) + more;
         int n = snprintf(data, sizeof data, "GET /%0*d HTTP/1.1\r\n\r\n", pad, 0);
         assert_int_equal(gate_run(data, (size_t)n, 0, 1, &block), more ? 414 : 0);
         /* "x: 000" + CRLF + CRLF of exactly header_bytes (+ 1). */
-        pad = (int)limits.header_bytes - 7 + more;
+        pad = (int)request_limits.header_bytes - 7 + more;
         n = snprintf(data, sizeof data, "%sx: %0*d\r\n\r\n", line, pad, 0);
         assert_int_equal(gate_run(data, (size_t)n, 0, 1, &block), more ? 431 : 0);
         size_t at = (size_t)snprintf(data, sizeof data, "%s", line);
-        for (size_t i = 0; i < limits.header_count + (size_t)more; i++)
+        for (size_t i = 0; i < request_limits.header_count + (size_t)more; i++)
             at += (size_t)snprintf(data + at, sizeof data - at, "x%zu: a\r\n", i);
         at += (size_t)snprintf(data + at, sizeof data - at, "\r\n");
         assert_int_equal(gate_run(data, at, 0, 1, &block), more ? 431 : 0);
