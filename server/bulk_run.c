@@ -136,8 +136,8 @@ static void step_drop(struct bulk *bulk)
 
 /* ---- opening ---- */
 
-/* The lowest number above all numeric ids: 64 probes, since ids are walked upwards only. false:
- * there is none. */
+/* The lowest number above all numeric ids: 64 probes, since ids are walked upwards only.
+ * ERROR_FULL: there is none. */
 static enum error next_free_id(const struct view *view, uint64_t *next)
 {
     uint64_t low = 0, count = UINT64_MAX;
