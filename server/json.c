@@ -98,7 +98,7 @@ enum json_token json_peek(struct json *json)
     default:
         if (c == '-' || (c >= '0' && c <= '9'))
             return JSON_NUMBER;
-        json_fail(json, "expected a value");
+        json_fail(json, c == ']' && json->comma ? "trailing comma" : "expected a value");
         return JSON_ERROR;
     }
 }

@@ -159,8 +159,8 @@ static bool fast_floats(struct json *json, float *out, size_t capacity, size_t *
         }
         n++;
         p = q;
+        json->comma = true;
         if (*p != ',') {
-            json->comma = true;
             json->due = false;
             break;
         }
@@ -177,7 +177,8 @@ static bool fast_floats(struct json *json, float *out, size_t capacity, size_t *
 static bool scanned_float(struct json *json, float *out, size_t capacity, size_t index)
 {
     double v;
-    if (json_peek(json) != JSON_NUMBER)
+    const char *p = json->next;
+    if (p < json->end && *p != '-' && *p != ']' && (*p < '0' || *p > '9'))
         return json_fail(json, "expected a number at index %zu", index);
     return json_double(json, &v) && (store(v, out, capacity, index) || refuse(json, index));
 }
