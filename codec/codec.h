@@ -14,7 +14,8 @@
  *
  * Sources: Vargaftik et al., EDEN (ICML 2022); Gao and Long, RaBitQ (SIGMOD 2024) for the bound;
  * Andre et al. and faiss for FastScan. Libc and libm only; no allocation after codec_new; no call
- * here can fail. Everything is thread-safe except writing to one query or buffer from two threads. */
+ * here can fail. Everything is thread-safe except writing to one query or buffer from two threads.
+ */
 #ifndef KITH_CODEC_CODEC_H
 #define KITH_CODEC_CODEC_H
 
@@ -23,8 +24,12 @@
 #include <stdint.h>
 
 #define CODEC_DIM_MAX 65536u
-#define CODEC_BLOCK_LANES 32u     /* codes in a FastScan block */
-#define CODEC_SCAN_DIM_MIN 32u    /* below this the bounds are too loose: search is an exact scan */
+#define CODEC_BLOCK_LANES 32u  /* codes in a FastScan block */
+#define CODEC_SCAN_DIM_MIN 32u /* below this the bounds are too loose: search is an exact scan */
+
+/* Half widths allowed by each stage of a search. Provisional. */
+#define CODEC_EPSILON_1BIT 3.0f
+#define CODEC_EPSILON_4BIT 3.0f
 
 enum metric { METRIC_COSINE = 0, METRIC_DOT = 1, METRIC_EUCLID = 2, METRIC_MANHATTAN = 3 };
 
@@ -47,7 +52,8 @@ struct code_factors {
 
 /* New codec for vectors of `dim` floats, 1..CODEC_DIM_MAX, and a rotation `seed`. kernels: a table
  * from kernels.h, or NULL for the best this CPU has (KITH_KERNELS in the environment overrides).
- * Owner: the caller, codec_free. Aborts when out of memory; the only function here that allocates. */
+ * Owner: the caller, codec_free. Aborts when out of memory; the only function here that allocates.
+ */
 struct codec *codec_new(uint32_t dim, uint64_t seed, const struct kernels *kernels);
 void codec_free(struct codec *codec);
 uint32_t codec_dim(const struct codec *codec);
