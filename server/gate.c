@@ -177,6 +177,6 @@ int gate_feed(struct gate *gate, const char *data, size_t bytes, size_t *used, b
             status = feed_header(gate, c, why);
     }
     *used = at;
-    *done = gate->state == GATE_DONE;
+    *done = gate->state == GATE_DONE && status == 0;
     return status;
 }

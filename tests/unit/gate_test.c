@@ -191,6 +191,7 @@ static int gate_run(const char *data, size_t bytes, size_t cut, size_t step, siz
         status = gate_feed(&gate, data + at, n, &used, &done, &why);
         assert_true(used <= n && (used == n || done || status != 0));
         assert_true((status != 0) == (why != NULL));
+        assert_false(done && status != 0);
         *block += used;
         at += used;
     }
