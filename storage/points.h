@@ -8,8 +8,8 @@
  *
  * Slots are u64, increasing, never reused. A slot's vector, second-stage code and factors lie in a
  * RUN: consecutive slots written together (tail runs of up to 16 KiB are extended in place of
- * starting a new one, so single upserts do not waste a page each; a run never exceeds 256 KiB or one
- * row). 1-bit codes lie in GENERATIONS: block values in order of arrival, each with
+ * starting a new one, so single upserts do not waste a page each; a run never exceeds 256 KiB or
+ * one row). 1-bit codes lie in GENERATIONS: block values in order of arrival, each with
  * store_blocks_per_value() blocks, all padded to whole pages. */
 #ifndef KITH_STORAGE_POINTS_H
 #define KITH_STORAGE_POINTS_H
@@ -20,10 +20,10 @@ struct counters {
     uint64_t point_count;  /* live */
     uint64_t vector_count; /* live points that have a vector */
     uint64_t next_slot;
-    uint64_t dead_count;    /* dead slots whose codes are still stored */
-    uint64_t operation;     /* number of the last op applied: what the position is, too */
-    uint64_t id_hash;       /* XOR over live points of a hash of (id, slot): verify recomputes it */
-    uint64_t epoch_count;   /* second-stage centres; epoch 0 is the origin and has no row */
+    uint64_t dead_count;  /* dead slots whose codes are still stored */
+    uint64_t operation;   /* number of the last op applied: what the position is, too */
+    uint64_t id_hash;     /* XOR over live points of a hash of (id, slot): verify recomputes it */
+    uint64_t epoch_count; /* second-stage centres; epoch 0 is the origin and has no row */
     uint64_t generation_count;
 };
 
@@ -38,20 +38,21 @@ struct view {
 
 /* reader: this thread's number; a reader holds one view of an environment at a time. Waits only
  * while the map grows. ERROR_IO. */
-enum error view_open(struct environment *environment, uint32_t reader, struct view *view) MUST_CHECK;
+enum error view_open(struct environment *environment, uint32_t reader,
+                     struct view *view) MUST_CHECK;
 void view_close(struct view *view);
 
 const struct counters *view_counters(const struct view *view);
 
 struct generation {
     uint64_t number;
-    uint64_t code_count;   /* lanes used, dead ones included */
-    uint64_t value_count;  /* block values */
+    uint64_t code_count;  /* lanes used, dead ones included */
+    uint64_t value_count; /* block values */
     bool sealed;
     const uint8_t *centre; /* rotated, float[dim] unaligned, or NULL for the origin */
 };
-/* i < view_counters()->generation_count; generations dropped later in life will leave gaps in number,
- * not in i. */
+/* i < view_counters()->generation_count; generations dropped later in life will leave gaps in
+ * number, not in i. */
 enum error view_generation(const struct view *view, uint64_t i, struct generation *out) MUST_CHECK;
 
 struct block_value {
@@ -71,14 +72,14 @@ struct vector_row {
     const uint8_t *vector; /* float[dim], unaligned */
     uint32_t crc;          /* of the vector */
 };
-/* The row of a slot. Codes and factors of its run are checked on first read; the vector's own CRC by
- * vector_row_check at every use. ERROR_NOT_FOUND, ERROR_CORRUPT. */
+/* The row of a slot. Codes and factors of its run are checked on first read; the vector's own CRC
+ * by vector_row_check at every use. ERROR_NOT_FOUND, ERROR_CORRUPT. */
 enum error view_vector(const struct view *view, uint64_t slot, struct vector_row *out) MUST_CHECK;
 enum error vector_row_check(const struct view *view, const struct vector_row *row) MUST_CHECK;
 
 /* Rotated centre of second-stage epoch e (1 <= e < epoch_count); NULL for epoch 0. */
-enum error view_epoch_centre(const struct view *view, uint32_t epoch, const uint8_t **centre)
-    MUST_CHECK;
+enum error view_epoch_centre(const struct view *view, uint32_t epoch,
+                             const uint8_t **centre) MUST_CHECK;
 
 bool view_is_dead(const struct view *view, uint64_t slot);
 
@@ -87,7 +88,7 @@ enum error view_slot(const struct view *view, const struct point_id *id, uint64_
 
 struct point_row {
     struct point_id id;
-    uint64_t version;    /* operation that wrote it */
+    uint64_t version; /* operation that wrote it */
     bool has_vector;
     struct span payload; /* a value (index/value.h); empty span: none */
 };
@@ -107,7 +108,8 @@ enum error view_ids(const struct view *view, const struct point_id *from, struct
 /* Calls each(context, slot) for every row / every vector slot, ascending. */
 enum error view_each_row(const struct view *view, enum error (*each)(void *context, uint64_t slot),
                          void *context) MUST_CHECK;
-enum error view_each_vector(const struct view *view, enum error (*each)(void *context, uint64_t slot),
+enum error view_each_vector(const struct view *view,
+                            enum error (*each)(void *context, uint64_t slot),
                             void *context) MUST_CHECK;
 /* Checks the checksum of every value of every table; report(context, text) for each bad one;
  * returns OK unless the walk itself fails. */
