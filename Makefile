@@ -14,6 +14,7 @@ LLHTTP_INC ?= /usr/share/include/llhttp
 
 BUILD := build/$(V)$(if $(filter clang,$(CC)),-clang)
 ARCH := $(shell uname -m)
+FUZZ_SECONDS ?= 20
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wconversion -Wsign-conversion -Wdouble-promotion -Wformat=2 -Wundef \
@@ -26,7 +27,7 @@ ifeq ($(ARCH),x86_64)
 HARDEN += -fcf-protection
 endif
 LDHARDEN := -pie -Wl,-z,relro,-z,now
-LIBS := -luv -llmdb -ljansson -lroaring -lz -lm -lpthread
+LIBS := -luv -llmdb -ljansson -lz -lm -lpthread
 
 ifeq ($(V),release)
 CFLAGS := $(BASE) $(WARN) -O2 $(HARDEN)
@@ -37,6 +38,9 @@ LDFLAGS := $(LDHARDEN)
 else ifeq ($(V),asan)
 CFLAGS := $(BASE) $(WARN) -O1 -DKITH_TEST_HOOKS=1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDFLAGS := -fsanitize=address,undefined
+else ifeq ($(V),fuzz)
+CFLAGS := $(BASE) $(WARN) -O1 -DKITH_TEST_HOOKS=1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+LDFLAGS := -fsanitize=fuzzer,address,undefined
 else ifeq ($(V),tsan)
 CFLAGS := $(BASE) $(WARN) -O1 -DKITH_TEST_HOOKS=1 -fsanitize=thread
 LDFLAGS := -fsanitize=thread
@@ -55,7 +59,8 @@ LIBOBJ := $(LIBSRC:%.c=$(BUILD)/%.o)
 LLHTTP_OBJ := $(BUILD)/llhttp/llhttp.o $(BUILD)/llhttp/api.o $(BUILD)/llhttp/http.o
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
 
-.PHONY: all help deps
+.PHONY: all help deps test unit check format asan tsan fuzz bench bench-codec crash model recall \
+	docker-test install demo clean layers
 all: $(BUILD)/kith
 ifeq ($(BUILD),build/release)
 	@ln -sfn release/kith build/kith
@@ -77,4 +82,99 @@ $(BUILD)/tests/%: tests/unit/%.c $(LIBOBJ) $(LLHTTP_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(LIBOBJ) $(LLHTTP_OBJ) -lcmocka $(LIBS)
 
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(LIBOBJ) $(LLHTTP_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(LIBOBJ) $(LLHTTP_OBJ) $(LIBS)
+
 -include $(OBJ:.o=.d) $(TESTS:=.d)
+-include $(wildcard tests/*.mk)
+
+help:
+	@echo 'make demo        install what is missing, build, run kith on real data'
+	@echo 'make test        install what is missing, build, run the tests (V=asan, V=tsan: those)'
+	@echo 'make             build/kith           make install PREFIX=/usr/local'
+	@echo 'make check       format, layers, static checks    make format   rewrite the format'
+	@echo 'make asan tsan fuzz crash model recall docker-test: what CI runs besides'
+	@echo 'make bench       benchmarks           make clean'
+
+# ---- what Debian has to bring; a no-op when all is there ----
+
+DEPS := gcc libc6-dev libuv1-dev liblmdb-dev libjansson-dev node-llhttp zlib1g-dev libcmocka-dev \
+	curl procps python3 python3-numpy
+DEV_DEPS := clang clang-format libclang-rt-14-dev cppcheck
+DOCKER_DEPS := buildah debootstrap docker-compose
+ifeq ($(DEV),1)
+DEPS += $(DEV_DEPS)
+endif
+ifeq ($(DEV),docker)
+DEPS := $(DOCKER_DEPS)
+endif
+
+deps:
+	@tests/install_packages.sh $(DEPS)
+
+# ---- tests ----
+
+unit: $(TESTS)
+	@tests/run_unit.sh $(TESTS)
+
+test: deps
+	@$(MAKE) --no-print-directory -j2 V=$(if $(filter release,$(V)),test,$(V)) run-tests
+
+.PHONY: run-tests
+run-tests: $(TESTS) $(BUILD)/kith
+	@KITH=$(BUILD)/kith PYTHON=$(PYTHON) tests/run_tests.sh $(TESTS)
+
+asan:
+	@$(MAKE) --no-print-directory -j2 V=asan CC=$(CC) unit
+tsan:
+	@$(MAKE) --no-print-directory -j2 V=tsan CC=$(CC) unit
+
+FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz-clang/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+fuzz:
+	@$(MAKE) --no-print-directory -j2 V=fuzz CC=clang $(FUZZERS)
+	@tests/run_fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)
+
+crash: deps
+	@$(MAKE) --no-print-directory -j2 V=test build/test/kith
+	@KITH=build/test/kith $(PYTHON) tests/crash_test.py
+
+model: deps
+	@$(MAKE) --no-print-directory -j2 V=test build/test/kith
+	@KITH=build/test/kith $(PYTHON) tests/model_test.py
+
+recall: deps all
+	@KITH=build/kith $(PYTHON) tests/recall_test.py
+
+bench: deps all
+	@KITH=build/kith $(PYTHON) tests/bench_server.py
+
+demo: deps
+	@$(MAKE) --no-print-directory -j2 all
+	@KITH=build/kith PYTHON=$(PYTHON) tests/demo.sh
+
+docker-test: deps
+	@$(MAKE) --no-print-directory DEV=docker deps
+	@tests/docker_test.sh
+
+# ---- the house ----
+
+C_FILES := $(wildcard codec/*.[ch] storage/*.[ch] index/*.[ch] server/*.[ch] tests/*.[ch] \
+	tests/unit/*.[ch] tests/fuzz/*.[ch])
+
+layers:
+	@tests/layers.sh
+
+check: layers
+	clang-format --dry-run -Werror $(C_FILES)
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
+		--suppress=missingIncludeSystem -I. -i tests codec storage index server
+
+format:
+	clang-format -i $(C_FILES)
+
+install: all
+	install -D -m 755 build/kith $(DESTDIR)$(PREFIX)/bin/kith
+
+clean:
+	rm -rf build
