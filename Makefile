@@ -6,7 +6,9 @@
 
 VERSION := 0.1.0
 PREFIX ?= /usr/local
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 V ?= release
 PYTHON ?= /usr/bin/python3
 LLHTTP_SRC ?= /usr/share/llhttp

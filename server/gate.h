@@ -7,7 +7,7 @@
 #ifndef KITH_SERVER_GATE_H
 #define KITH_SERVER_GATE_H
 
-#include "storage/base.h"
+#include "index/arena.h"
 
 struct gate_limits {
     size_t request_line_bytes, header_bytes, header_count;

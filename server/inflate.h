@@ -8,7 +8,7 @@
 
 #include <zlib.h>
 
-#include "storage/base.h"
+#include "index/arena.h"
 
 #define INFLATE_RATIO_MAX 100u
 #define INFLATE_RATIO_FREE_BYTES (1u << 20) /* unpacked bytes before the ratio counts */

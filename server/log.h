@@ -6,7 +6,7 @@
 #ifndef KITH_SERVER_LOG_H
 #define KITH_SERVER_LOG_H
 
-#include "storage/base.h"
+#include "index/arena.h"
 
 enum log_level {
     LOG_LEVEL_ERROR,

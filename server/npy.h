@@ -2,7 +2,7 @@
 #ifndef KITH_SERVER_NPY_H
 #define KITH_SERVER_NPY_H
 
-#include "storage/base.h"
+#include "index/arena.h"
 
 enum npy_type { NPY_FLOAT32, NPY_FLOAT16, NPY_UINT8, NPY_INT8 };
 struct npy_header {
