@@ -1,0 +1,444 @@
+/* Queries over HTTP: answers against a plain scan, forms, and refusals. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+
+#include "tests/unit/service_fixture.h"
+
+static struct fixture server;
+
+enum { COUNT = 300, DIM = 40 };
+static float vectors[COUNT][DIM];
+
+static uint32_t random_state = 1;
+static float random_float(void)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (float)(int32_t)(random_state >> 8) * (2.0f / 16777216.0f) - 1.0f;
+}
+
+/* Points 0..COUNT-1 in a collection of this distance, named like it. */
+static void fill_collection(const char *distance)
+{
+    char path[128], body[128];
+    snprintf(path, sizeof path, "/collections/%s", distance);
+    snprintf(body, sizeof body, "{\"vectors\":{\"size\":%d,\"distance\":\"%s\"}}", DIM, distance);
+    expect_result(&server, "PUT", path, body, "true");
+    struct body_text points;
+    text_open(&points);
+    fputs("{\"points\":[", points.out);
+    for (unsigned i = 0; i < COUNT; i++) {
+        fprintf(points.out, "%s{\"id\":%u,\"payload\":{\"n\":%u},\"vector\":", i ? "," : "", i, i);
+        put_floats(points.out, vectors[i], DIM);
+        fputs("}", points.out);
+    }
+    fputs("]}", points.out);
+    char *text = text_of(&points);
+    snprintf(path, sizeof path, "/collections/%s/points?wait=true", distance);
+    json_decref(call_result_of(&server, "PUT", path, text));
+    free(text);
+}
+
+/* ---- the model ---- */
+
+struct scored {
+    double score;
+    unsigned id;
+};
+
+static double dot(const float *a, const float *b)
+{
+    double sum = 0;
+    for (size_t i = 0; i < DIM; i++)
+        sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+static double model_score(const char *distance, const float *q, const float *x)
+{
+    double sum = 0;
+    if (distance[0] == 'C')
+        return dot(q, x) / sqrt(dot(q, q) * dot(x, x));
+    if (distance[0] == 'D')
+        return dot(q, x);
+    for (size_t i = 0; i < DIM; i++) {
+        double d = (double)q[i] - (double)x[i];
+        sum += distance[0] == 'E' ? d * d : fabs(d);
+    }
+    return distance[0] == 'E' ? sqrt(sum) : sum;
+}
+
+static bool larger_is_better(const char *distance)
+{
+    return distance[0] == 'C' || distance[0] == 'D';
+}
+
+static int by_score(const void *a, const void *b)
+{
+    const struct scored *x = a, *y = b;
+    return x->score < y->score ? -1 : x->score > y->score;
+}
+
+static void model(const char *distance, const float *q, struct scored *out)
+{
+    double sign = larger_is_better(distance) ? -1 : 1;
+    for (unsigned i = 0; i < COUNT; i++)
+        out[i] = (struct scored){sign * model_score(distance, q, vectors[i]), i};
+    qsort(out, COUNT, sizeof out[0], by_score);
+    for (unsigned i = 0; i < COUNT; i++)
+        out[i].score *= sign;
+}
+
+static json_t *query(const char *distance, const float *q, const char *more)
+{
+    char path[128];
+    struct body_text body;
+    snprintf(path, sizeof path, "/collections/%s/points/query", distance);
+    text_open(&body);
+    fputs("{\"query\":", body.out);
+    put_floats(body.out, q, DIM);
+    fprintf(body.out, "%s}", more);
+    char *text = text_of(&body);
+    json_t *result = call_result_of(&server, "POST", path, text);
+    free(text);
+    return result;
+}
+
+static void expect_hits(json_t *result, const struct scored *wanted, size_t count)
+{
+    json_t *points = json_object_get(result, "points");
+    assert_int_equal(json_array_size(points), count);
+    for (size_t i = 0; i < count; i++) {
+        json_t *point = json_array_get(points, i);
+        assert_int_equal(json_integer_value(json_object_get(point, "id")), wanted[i].id);
+        assert_true(json_is_integer(json_object_get(point, "version")));
+        double score = json_number_value(json_object_get(point, "score"));
+        assert_true(fabs(score - wanted[i].score) < 1e-5 * (fabs(wanted[i].score) + DIM));
+    }
+    json_decref(result);
+}
+
+static const char *const distances[] = {"Cosine", "Dot", "Euclid", "Manhattan"};
+
+/* ---- tests ---- */
+
+static void test_answers_are_those_of_a_scan(void **state)
+{
+    (void)state;
+    struct scored wanted[COUNT];
+    for (size_t d = 0; d < 4; d++) {
+        for (unsigned n = 0; n < 10; n++) {
+            float q[DIM];
+            for (size_t i = 0; i < DIM; i++)
+                q[i] = random_float();
+            model(distances[d], q, wanted);
+            expect_hits(query(distances[d], q, ""), wanted, 10);
+            expect_hits(query(distances[d], q, ",\"limit\":1"), wanted, 1);
+            expect_hits(query(distances[d], q, ",\"limit\":25,\"offset\":7"), wanted + 7, 25);
+            expect_hits(query(distances[d], q, ",\"limit\":999999999,\"offset\":290"), wanted + 290,
+                        COUNT - 290);
+            expect_hits(query(distances[d], q, ",\"offset\":18446744073709551615"), wanted, 0);
+            expect_hits(query(distances[d], q,
+                              ",\"params\":{\"exact\":true,\"hnsw_ef\":1,\"indexed_only\":true,"
+                              "\"acorn\":{\"enable\":true},\"unknown\":[],\"quantization\":{"
+                              "\"ignore\":false,\"rescore\":false,\"oversampling\":2.5}},\"using\":"
+                              "\"\",\"filter\":{},\"prefetch\":[],\"shard_key\":null,\"any\":1"),
+                        wanted, 10);
+            expect_hits(query(distances[d], q, ",\"params\":{\"quantization\":{\"ignore\":true}}"),
+                        wanted, 10);
+        }
+    }
+}
+
+static void test_threshold_is_strict(void **state)
+{
+    (void)state;
+    struct scored wanted[COUNT];
+    for (size_t d = 0; d < 4; d++) {
+        model(distances[d], vectors[5], wanted);
+        double between = (wanted[19].score + wanted[20].score) / 2;
+        char more[128];
+        snprintf(more, sizeof more, ",\"limit\":50,\"score_threshold\":%.9g", between);
+        expect_hits(query(distances[d], vectors[5], more), wanted, 20);
+    }
+    /* the best score of all is not better than itself */
+    json_t *all = query("Euclid", vectors[5], ",\"limit\":1,\"score_threshold\":0");
+    assert_int_equal(json_array_size(json_object_get(all, "points")), 0);
+    json_decref(all);
+}
+
+static void test_by_id(void **state)
+{
+    (void)state;
+    struct scored wanted[COUNT], rest[COUNT];
+    for (size_t d = 0; d < 4; d++) {
+        char path[128], body[64];
+        size_t count = 0;
+        snprintf(path, sizeof path, "/collections/%s/points/query", distances[d]);
+        snprintf(body, sizeof body, "{\"query\":%u}", 17);
+        model(distances[d], vectors[17], wanted);
+        for (size_t i = 0; i < COUNT; i++) {
+            if (wanted[i].id != 17)
+                rest[count++] = wanted[i];
+        }
+        expect_hits(call_result_of(&server, "POST", path, body), rest, 10);
+        expect_hits(call_result_of(&server, "POST", path, "{\"query\":{\"nearest\":17}}"), rest,
+                    10);
+    }
+    expect_error(&server, "POST", "/collections/Dot/points/query", "{\"query\":999}", 404,
+                 "Not found: No point with id 999 found");
+    expect_error(&server, "POST", "/collections/Dot/points/query",
+                 "{\"query\":\"550e8400-e29b-41d4-a716-446655440000\"}", 404,
+                 "Not found: No point with id 550e8400-e29b-41d4-a716-446655440000 found");
+}
+
+static void test_without_a_query(void **state)
+{
+    (void)state;
+    const char *path = "/collections/Dot/points/query";
+    json_t *result = call_result_of(&server, "POST", path, "{\"limit\":3,\"offset\":5}");
+    json_t *points = json_object_get(result, "points");
+    assert_int_equal(json_array_size(points), 3);
+    for (size_t i = 0; i < 3; i++) {
+        json_t *point = json_array_get(points, i);
+        assert_int_equal(json_integer_value(json_object_get(point, "id")), 5 + (int)i);
+        assert_true(json_number_value(json_object_get(point, "score")) == 0);
+        assert_null(json_object_get(point, "payload"));
+        assert_null(json_object_get(point, "vector"));
+    }
+    json_decref(result);
+    result = call_result_of(&server, "POST", path, "{\"limit\":999999999,\"query\":null}");
+    assert_int_equal(json_array_size(json_object_get(result, "points")), COUNT);
+    json_decref(result);
+    expect_result(&server, "POST", path, "{\"offset\":300}", "{\"points\":[]}");
+    result = call_result_of(&server, "POST", path, "");
+    assert_int_equal(json_array_size(json_object_get(result, "points")), 10);
+    json_decref(result);
+}
+
+static void test_selectors(void **state)
+{
+    (void)state;
+    json_t *result =
+        query("Dot", vectors[3], ",\"limit\":2,\"with_payload\":[\"n\"],\"with_vectors\":[\"\"]");
+    for (size_t i = 0; i < 2; i++) {
+        json_t *point = json_array_get(json_object_get(result, "points"), i);
+        json_int_t id = json_integer_value(json_object_get(point, "id"));
+        assert_int_equal(
+            json_integer_value(json_object_get(json_object_get(point, "payload"), "n")), id);
+        json_t *vector = json_object_get(point, "vector");
+        assert_int_equal(json_array_size(vector), DIM);
+        for (size_t j = 0; j < DIM; j++)
+            assert_true((float)json_number_value(json_array_get(vector, j)) == vectors[id][j]);
+    }
+    json_decref(result);
+}
+
+static void test_batch(void **state)
+{
+    (void)state;
+    const char *path = "/collections/Dot/points/query/batch";
+    json_t *result =
+        call_result_of(&server, "POST", path,
+                       "{\"searches\":[{\"query\":1,\"limit\":2},{\"limit\":1},{\"query\":2}]}");
+    assert_int_equal(json_array_size(result), 3);
+    const size_t sizes[] = {2, 1, 10};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(json_array_size(json_object_get(json_array_get(result, i), "points")),
+                         sizes[i]);
+    json_decref(result);
+    expect_result(&server, "POST", path, "{\"searches\":[]}", "[]");
+    /* all or nothing */
+    expect_error(&server, "POST", path, "{\"searches\":[{\"query\":1},{\"query\":999}]}", 404,
+                 "Not found: No point with id 999 found");
+    expect_error(
+        &server, "POST", path, "{\"searches\":[{\"query\":1},{\"limit\":0}]}", 422,
+        "Validation error in JSON body: [searches[1].internal.limit: value 0 invalid, must "
+        "be 1 or larger]");
+    expect_error(&server, "POST", path, "{\"searches\":[{\"query\":1},{\"query\":[1]}]}", 400,
+                 "Wrong input: Vector dimension error: expected dim: 40, got 1");
+    expect_error(&server, "POST", path, "{}", 400,
+                 "Format error in JSON body: missing field `searches`…");
+    expect_error(&server, "POST", path, "{\"searches\":{}}", 400,
+                 "Format error in JSON body: searches: expected an array of queries…");
+    expect_error(&server, "POST", path, "{\"searches\":[3]}", 400,
+                 "Format error in JSON body: expected a query object…");
+}
+
+struct bad {
+    const char *body;
+    int status;
+    const char *text;
+};
+
+#define UNBUILT(field) 400, "Bad request: `" field "` is not supported yet"
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const struct bad table[] = {
+        {"{\"limit\":0}", 422,
+         "Validation error in JSON body: [internal.limit: value 0 invalid, must be 1 or larger]"},
+        {"{\"query\":1,\"params\":{\"hnsw_ef\":0}}", 422,
+         "Validation error in JSON body: [internal.params.hnsw_ef: value 0 invalid, must be 1 or "
+         "larger]"},
+        {"{\"query\":1,\"params\":{\"quantization\":{\"oversampling\":0.5}}}", 422,
+         "Validation error in JSON body: [internal.params.quantization.oversampling: value 0.5 "
+         "invalid, must be 1.0 or larger]"},
+        {"{\"query\":1,\"params\":{\"exact\":1}}", 400,
+         "Format error in JSON body: params.exact: expected a boolean…"},
+        {"{\"query\":1,\"params\":{\"quantization\":{\"ignore\":0}}}", 400,
+         "Format error in JSON body: params.quantization.ignore: expected a boolean…"},
+        {"{\"query\":1,\"params\":[]}", 400,
+         "Format error in JSON body: params: expected an object…"},
+        {"{\"query\":1,\"params\":{\"idf\":{}}}", UNBUILT("params.idf")},
+        {"{\"query\":1,\"limit\":-1}", 400, "Format error in JSON body: …"},
+        {"{\"query\":1,\"offset\":\"a\"}", 400,
+         "Format error in JSON body: offset: expected an unsigned integer…"},
+        {"{\"score_threshold\":0.5}", 400,
+         "Bad request: A query is needed to use the score_threshold. Can't have score_threshold "
+         "without defining a query."},
+        {"{\"prefetch\":{\"filter\":{},\"limit\":999999999}}", 400,
+         "Bad request: A query is needed to merge the prefetches. Can't have prefetches without "
+         "defining a query."},
+        {"{\"prefetch\":[{}],\"query\":1}", UNBUILT("prefetch")},
+        {"{\"query\":{\"recommend\":{\"positive\":[1]}}}", UNBUILT("recommend")},
+        {"{\"query\":{\"discover\":{}}}", UNBUILT("discover")},
+        {"{\"query\":{\"context\":[]}}", UNBUILT("context")},
+        {"{\"query\":{\"order_by\":\"a\"}}", UNBUILT("order_by")},
+        {"{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":[{}]}", UNBUILT("fusion")},
+        {"{\"query\":{\"rrf\":{}}}", UNBUILT("rrf")},
+        {"{\"query\":{\"formula\":1}}", UNBUILT("formula")},
+        {"{\"query\":{\"sample\":\"random\"}}", UNBUILT("sample")},
+        {"{\"query\":{\"relevance_feedback\":{}}}", UNBUILT("relevance_feedback")},
+        {"{\"query\":{\"nearest\":1,\"mmr\":{\"diversity\":0.5}}}", UNBUILT("mmr")},
+        {"{\"query\":1,\"lookup_from\":{\"collection\":\"x\"}}", UNBUILT("lookup_from")},
+        {"{\"query\":1,\"shard_key\":\"x\"}", UNBUILT("shard_key")},
+        {"{\"query\":1,\"filter\":{\"must\":[{\"has_id\":[1]}]}}", UNBUILT("filter")},
+        {"{\"query\":1,\"using\":\"image\"}", 400,
+         "Wrong input: Not existing vector name error: image"},
+        {"{\"query\":{\"nearest\":{\"indices\":[1],\"values\":[1]}}}", 400,
+         "Wrong input: Conversion between sparse and regular vectors failed"},
+        {"{\"query\":[[1,2]]}", 400,
+         "Wrong input: Conversion between multi and regular vectors failed"},
+        {"{\"query\":[1,2]}", 400, "Wrong input: Vector dimension error: expected dim: 40, got 2"},
+        {"{\"query\":{\"nearest\":[]}}", 400,
+         "Wrong input: Vector dimension error: expected dim: 40, got 0"},
+        {"{\"query\":{}}", 400, "Format error in JSON body: query: expected a vector, an id or…"},
+        {"{\"query\":{\"closest\":[1]}}", 400,
+         "Format error in JSON body: query: unknown variant `closest`…"},
+        {"{\"query\":\"abc\"}", 400,
+         "Format error in JSON body: value abc is not a valid point ID, valid values are either an "
+         "unsigned integer or a UUID…"},
+        {"{\"query\":true}", 400, "Format error in JSON body: value true is not a valid point ID…"},
+        {"{\"query\":1,\"query\":2}", 400, "Format error in JSON body: duplicate field `query`…"},
+        {"{\"query\":1", 400, "Format error in JSON body: …"},
+        {"{\"query\":1}}", 400, "Format error in JSON body: …"},
+        {"{\"query\":1,\"with_payload\":{\"only\":[]}}", 400,
+         "Format error in JSON body: with_payload: …"},
+        {"{\"query\":1,\"with_vector\":[\"x\"]}", 400,
+         "Wrong input: Not existing vector name error: x"},
+        {"7", 400, "Format error in JSON body: expected a query object…"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        expect_error(&server, "POST", "/collections/Dot/points/query", table[i].body,
+                     table[i].status, table[i].text);
+    expect_error(&server, "POST", "/collections/none/points/query", "{}", 404,
+                 "Not found: Collection `none` doesn't exist!");
+    expect_error(&server, "POST", "/collections/none/points/query/batch", "{\"searches\":[]}", 404,
+                 "Not found: Collection `none` doesn't exist!");
+    expect_error(&server, "POST", "/collections/Dot/points/query?recall=1.0", "{\"query\":1}", 400,
+                 "Bad request: `recall` is not supported yet");
+    expect_error(&server, "POST", "/collections/Dot/points/query?timeout=0", "{\"query\":1}", 422,
+                 "Validation error…");
+    json_decref(
+        call_result_of(&server, "POST", "/collections/Dot/points/query?other=1", "{\"query\":1}"));
+}
+
+static void test_points_without_vectors(void **state)
+{
+    (void)state;
+    expect_result(&server, "PUT", "/collections/mixed",
+                  "{\"vectors\":{\"size\":1,\"distance\":\"Dot\"}}", "true");
+    json_decref(
+        call_result_of(&server, "PUT", "/collections/mixed/points?wait=true",
+                       "{\"points\":[{\"id\":1,\"vector\":{}},{\"id\":2,\"vector\":[2]}]}"));
+    json_t *result =
+        call_result_of(&server, "POST", "/collections/mixed/points/query", "{\"query\":[1]}");
+    assert_int_equal(json_array_size(json_object_get(result, "points")), 1);
+    json_decref(result);
+    expect_error(&server, "POST", "/collections/mixed/points/query", "{\"query\":1}", 404,
+                 "Not found: No vector of the point with id 1 found");
+    expect_result(&server, "PUT", "/collections/bare", "{}", "true");
+    expect_error(&server, "POST", "/collections/bare/points/query", "{\"query\":[1]}", 400,
+                 "Wrong input: Not existing vector name error: ");
+    expect_error(&server, "POST", "/collections/bare/points/query", "{\"query\":1}", 400,
+                 "Wrong input: Not existing vector name error: ");
+}
+
+/* A deleted point is not found, a replaced one by its new vector only. */
+static void test_after_changes(void **state)
+{
+    (void)state;
+    expect_result(&server, "PUT", "/collections/changes",
+                  "{\"vectors\":{\"size\":1,\"distance\":\"Euclid\"}}", "true");
+    const char *path = "/collections/changes/points/query";
+    json_decref(call_result_of(&server, "PUT", "/collections/changes/points?wait=true",
+                               "{\"batch\":{\"ids\":[1,2,3],\"vectors\":[[1],[2],[3]]}}"));
+    json_decref(call_result_of(&server, "PUT", "/collections/changes/points?wait=true",
+                               "{\"points\":[{\"id\":1,\"vector\":[10]}]}"));
+    json_decref(call_result_of(&server, "POST", "/collections/changes/points/delete?wait=true",
+                               "{\"points\":[2]}"));
+    json_t *result = call_result_of(&server, "POST", path, "{\"query\":[1]}");
+    json_t *points = json_object_get(result, "points");
+    assert_int_equal(json_array_size(points), 2);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(points, 0), "id")), 3);
+    assert_true(json_number_value(json_object_get(json_array_get(points, 0), "score")) == 2.0);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(points, 1), "id")), 1);
+    assert_true(json_number_value(json_object_get(json_array_get(points, 1), "score")) == 9.0);
+    json_decref(result);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        for (size_t j = 0; j < DIM; j++)
+            vectors[i][j] = random_float();
+    }
+    fixture_prepare(&server);
+    fixture_start(&server);
+    for (size_t d = 0; d < 4; d++)
+        fill_collection(distances[d]);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    fixture_stop(&server);
+    fixture_release(&server);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers_are_those_of_a_scan),
+        cmocka_unit_test(test_threshold_is_strict),
+        cmocka_unit_test(test_by_id),
+        cmocka_unit_test(test_without_a_query),
+        cmocka_unit_test(test_selectors),
+        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_points_without_vectors),
+        cmocka_unit_test(test_after_changes),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
