@@ -9,6 +9,7 @@
 #include "server/config.h"
 #include "server/http.h"
 #include "server/json.h"
+#include "server/metrics.h"
 #include "server/workers.h"
 #include "server/writer.h"
 
@@ -24,8 +25,12 @@ struct service {
     atomic_bool draining;
     atomic_uint bulk_streams; /* running bulk uploads, at most SERVICE_BULKS_MAX */
     _Atomic(struct bulk *) numbering[SERVICE_BULKS_MAX]; /* those that choose ids; api_bulk.c */
-    struct auth *auth;       /* NULL: no keys, every route is open */
-    atomic_uint calls;       /* started and not ended: nothing may be freed while there are any */
+    struct auth *auth;                                   /* NULL: no keys, every route is open */
+    atomic_bool disk_low; /* set by the readiness check: upserts are refused */
+    struct metrics *metrics;
+    time_t started;
+    char id[37];       /* of this process, a UUID: telemetry */
+    atomic_uint calls; /* started and not ended: nothing may be freed while there are any */
 };
 
 struct call;
@@ -35,18 +40,18 @@ struct call {
     struct task task; /* first member */
     struct service *service;
     struct http_request *request;
-    struct arena *arena;            /* request->arena */
+    struct arena *arena; /* request->arena */
     call_handler *handler;
-    const char *operation;          /* what it is called in the text of a timeout: "Search" */
-    struct worker *worker;          /* set while a handler runs */
-    struct collection *collection;  /* released when the call ends */
-    struct view view;               /* closed when the call ends, if view_open */
+    const char *operation;         /* what it is called in the text of a timeout: "Search" */
+    struct worker *worker;         /* set while a handler runs */
+    struct collection *collection; /* released when the call ends */
+    struct view view;              /* closed when the call ends, if view_open */
     bool view_open;
     struct write_job job;
     struct text out;
-    uint64_t deadline_ns;           /* ?timeout= or the default; 0 none */
-    uint32_t timeout_s;             /* what deadline_ns was made from */
-    bool wait;                      /* ?wait=true */
+    uint64_t deadline_ns; /* ?timeout= or the default; 0 none */
+    uint32_t timeout_s;   /* what deadline_ns was made from */
+    bool wait;            /* ?wait=true */
 };
 
 /* Begin a success envelope in call->out: {"result": ; write the result next, then call_ok. */
@@ -95,17 +100,18 @@ void request_ok(struct http_request *request, struct text *out);
 /* ---- the query string: parameters.c ---- */
 
 /* One parameter of the query string, percent-decoded (+ is a blank) into the request's arena. The
- * first of that name counts. false: absent. A parameter without '=' is there with an empty value. */
+ * first of that name counts. false: absent. A parameter without '=' is there with an empty value.
+ */
 bool request_parameter(struct http_request *request, const char *name, struct span *value);
-/* Typed: absent leaves *value alone. false: there but malformed or out of [min, max]; the request has
- * been ended with 400 "Deserialize error in query parameters: ..." or 422. */
-bool request_parameter_u64(struct http_request *request, const char *name, uint64_t min, uint64_t max,
-                           uint64_t *value);
+/* Typed: absent leaves *value alone. false: there but malformed or out of [min, max]; the request
+ * has been ended with 400 "Deserialize error in query parameters: ..." or 422. */
+bool request_parameter_u64(struct http_request *request, const char *name, uint64_t min,
+                           uint64_t max, uint64_t *value);
 bool request_parameter_bool(struct http_request *request, const char *name, bool *value);
 
-/* The parameters of the API itself, validated as the compatible server does. Flags say which of them
- * a route knows; the others are ignored as any unknown parameter is. ordering and consistency have no
- * effect on one node. false: the request has been ended. */
+/* The parameters of the API itself, validated as the compatible server does. Flags say which of
+ * them a route knows; the others are ignored as any unknown parameter is. ordering and consistency
+ * have no effect on one node. false: the request has been ended. */
 enum parameter_flag {
     PARAMETER_WAIT = 1,        /* wait=true|false, ordering=weak|medium|strong */
     PARAMETER_TIMEOUT = 2,     /* timeout=seconds, at least 1 */
@@ -115,7 +121,8 @@ struct parameters {
     bool wait;
     uint32_t timeout_s; /* 0: not given */
 };
-bool request_parameters(struct http_request *request, unsigned flags, struct parameters *parameters);
+bool request_parameters(struct http_request *request, unsigned flags,
+                        struct parameters *parameters);
 
 /* Digits only, no overflow. */
 bool parse_u64(struct span text, uint64_t *value);
@@ -126,7 +133,8 @@ int hex_digit(uint8_t c); /* its value, or -1 */
 /* Scan a point id (number, or UUID string in its four spellings) from JSON; fails the scanner with
  * "value X is not a valid point ID, valid values are either an unsigned integer or a UUID". */
 bool api_read_id(struct json *json, struct point_id *id);
-bool point_id_parse_text(struct span text, struct point_id *id); /* path segment: number, then UUID */
+bool point_id_parse_text(struct span text,
+                         struct point_id *id); /* path segment: number, then UUID */
 void text_point_id(struct text *text, const struct point_id *id);
 
 /* ---- calls: for routes.c ---- */

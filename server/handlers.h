@@ -4,12 +4,20 @@
 
 #include "server/api.h"
 
+/* api_service.c. The first three are answered on the loop thread and end the request. */
+void service_reply_version(const struct config *config, struct http_request *request);
+void service_reply_live(struct http_request *request);
+void service_reply_ready(const struct service *service, struct http_request *request);
+void request_text(struct http_request *request, int status, const char *body); /* text/plain */
+call_handler api_telemetry;                                                    /* GET /telemetry */
+call_handler api_metrics;                                                      /* GET /metrics */
+
 /* api_collections.c */
-call_handler api_collections_list;   /* GET    /collections */
-call_handler api_collection_create;  /* PUT    /collections/{c} */
-call_handler api_collection_info;    /* GET    /collections/{c} */
-call_handler api_collection_exists;  /* GET    /collections/{c}/exists */
-call_handler api_collection_delete;  /* DELETE /collections/{c} */
+call_handler api_collections_list;  /* GET    /collections */
+call_handler api_collection_create; /* PUT    /collections/{c} */
+call_handler api_collection_info;   /* GET    /collections/{c} */
+call_handler api_collection_exists; /* GET    /collections/{c}/exists */
+call_handler api_collection_delete; /* DELETE /collections/{c} */
 
 /* api_points.c */
 call_handler api_points_upsert;   /* PUT  /collections/{c}/points */
@@ -23,9 +31,10 @@ call_handler api_points_count;    /* POST /collections/{c}/points/count */
 call_handler api_points_query;       /* POST /collections/{c}/points/query */
 call_handler api_points_query_batch; /* POST /collections/{c}/points/query/batch */
 
-/* api_bulk.c: POST /collections/{c}/bulk, a streamed body (HTTP_STREAM). bulk_begin is called on the
- * loop thread in the headers callback after routing and authorisation; it sets request->user and
- * either returns HTTP_STREAM or replies and returns HTTP_DONE. bulk_stream is http's stream(). */
+/* api_bulk.c: POST /collections/{c}/bulk, a streamed body (HTTP_STREAM). bulk_begin is called on
+ * the loop thread in the headers callback after routing and authorisation; it sets request->user
+ * and either returns HTTP_STREAM or replies and returns HTTP_DONE. bulk_stream is http's stream().
+ */
 enum http_verdict bulk_begin(struct service *service, struct http_request *request);
 void bulk_stream(struct service *service, struct http_request *request);
 

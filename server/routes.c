@@ -45,6 +45,9 @@ const struct route routes[] = {
     LOOP(GET, "/livez", ROUTE_LIVE),
     LOOP(GET, "/readyz", ROUTE_READY),
 
+    BUILT(GET, "/telemetry", T, api_telemetry, "Telemetry"),
+    BUILT(GET, "/metrics", T | ROUTE_FIGURES, api_metrics, "Metrics"),
+
     BUILT(GET, "/collections", 0, api_collections_list, "List collections"),
     BUILT(GET, C "/exists", 0, api_collection_exists, "Collection exists"),
     BUILT(GET, C, 0, api_collection_info, "Get collection"),
@@ -88,8 +91,6 @@ const struct route routes[] = {
     UNBUILT(POST, P "/recommend/groups", R),
     UNBUILT(POST, P "/discover", R),
     UNBUILT(POST, P "/discover/batch", R),
-    UNBUILT(GET, "/telemetry", T),
-    UNBUILT(GET, "/metrics", T),
     UNBUILT(GET, S, 0),
     UNBUILT(POST, S, ROUTE_WRITE),
     UNBUILT(GET, S "/{}", 0),
@@ -131,6 +132,11 @@ const size_t route_count = sizeof routes / sizeof routes[0];
 
 static const char *const method_names[] = {"GET",   "HEAD",   "POST",    "PUT",
                                            "PATCH", "DELETE", "OPTIONS", "OTHER"};
+
+const char *method_text(enum http_method method)
+{
+    return method_names[method];
+}
 
 /* ---- finding ---- */
 
@@ -178,37 +184,6 @@ const struct route *route_find(enum http_method method, const struct span *segme
 
 /* ---- answers of the loop ---- */
 
-static void reply_plain(struct http_request *request, int status, const char *body)
-{
-    struct text out = {0};
-    text_puts(&out, body);
-    http_reply(request, status, "text/plain; charset=utf-8", NULL,
-               (struct http_body){out.data, out.bytes});
-}
-
-static void reply_version(const struct config *config, struct http_request *request)
-{
-    struct text out = {0};
-    text_puts(&out, "{\"title\":");
-    text_json_string(&out, span_text(config->title));
-    text_puts(&out, ",\"version\":");
-    text_json_string(&out, span_text(config->version));
-    text_puts(&out, ",\"commit\":");
-    text_json_string(&out, span_text(config->commit));
-    text_puts(&out, "}");
-    http_reply(request, 200, "application/json", NULL, (struct http_body){out.data, out.bytes});
-}
-
-static void reply_ready(struct router *router, struct http_request *request)
-{
-    if (atomic_load(&router->service->draining))
-        reply_plain(request, 503, "some shards are not ready: the server is stopping\n");
-    else if (atomic_load(&router->disk_low))
-        reply_plain(request, 503, "some shards are not ready: the disk is nearly full\n");
-    else
-        reply_plain(request, 200, "all shards are ready");
-}
-
 static const char *path_text(struct http_request *request)
 {
     size_t bytes = request->path.bytes < 512 ? request->path.bytes : 512;
@@ -249,7 +224,7 @@ static bool check_key(const struct service *service, const struct route *route,
     *may_write = verdict == AUTH_FULL;
     if (verdict == AUTH_FULL || verdict == AUTH_READ_ONLY)
         return true;
-    reply_plain(request, 401, verdict == AUTH_MISSING ? AUTH_TEXT_MISSING : AUTH_TEXT_WRONG);
+    request_text(request, 401, verdict == AUTH_MISSING ? AUTH_TEXT_MISSING : AUTH_TEXT_WRONG);
     return false;
 }
 
@@ -326,6 +301,11 @@ static enum http_verdict begin_call(struct router *router, const struct route *r
         !check_queue(service, request) ||
         !request_parameters(request, route->flags & 7u, &parameters))
         return HTTP_DONE;
+    if ((route->flags & ROUTE_FIGURES) != 0) {
+        struct http_figures figures;
+        http_figures_get(router->http, &figures);
+        metrics_set_http(service->metrics, &figures);
+    }
     struct call *call = call_new(service, request, route->handler, route->operation);
     call->wait = parameters.wait;
     call->timeout_s = timeout_of(service->config, &parameters);
@@ -343,13 +323,13 @@ static enum http_verdict begin_route(struct router *router, const struct route *
         return check_queue(router->service, request) ? bulk_begin(router->service, request)
                                                      : HTTP_DONE;
     case ROUTE_VERSION:
-        reply_version(router->service->config, request);
+        service_reply_version(router->service->config, request);
         return HTTP_DONE;
     case ROUTE_LIVE:
-        reply_plain(request, 200, "healthz check passed");
+        service_reply_live(request);
         return HTTP_DONE;
     case ROUTE_READY:
-        reply_ready(router, request);
+        service_reply_ready(router->service, request);
         return HTTP_DONE;
     case ROUTE_UNBUILT:
         request_fail(request, 501,
@@ -401,12 +381,15 @@ void routes_stream(void *context, struct http_request *request)
     bulk_stream(router->service, request);
 }
 
-/* ---- the log ---- */
+/* ---- figures and the log ---- */
 
 void routes_finished(void *context, const struct http_request *request, int status,
                      size_t reply_bytes, double seconds)
 {
     const struct router *router = context;
+    const struct route *route = request->route;
+    metrics_count(router->service->metrics, route == NULL ? route_count : (size_t)(route - routes),
+                  status, seconds);
     uint32_t slow_ms = router->service->config->slow_ms;
     bool slow = slow_ms > 0 && seconds * 1e3 > (double)slow_ms;
     enum log_level level = slow ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;

@@ -21,9 +21,10 @@ enum route_kind {
 
 enum route_flag {
     /* bits 0..2: enum parameter_flag, the parameters it knows */
-    ROUTE_WRITE = 8, /* refused with 403 for the read-only key */
-    ROUTE_OPEN = 16, /* needs no key */
-    ROUTE_TREE = 32, /* its body is read as a tree: control_body_bytes_max */
+    ROUTE_WRITE = 8,    /* refused with 403 for the read-only key */
+    ROUTE_OPEN = 16,    /* needs no key */
+    ROUTE_TREE = 32,    /* its body is read as a tree: control_body_bytes_max */
+    ROUTE_FIGURES = 64, /* shows what http counts */
 };
 
 struct route {
@@ -41,8 +42,10 @@ extern const size_t route_count;
 
 struct router { /* context of the http handlers; owner main */
     struct service *service;
-    atomic_bool disk_low; /* set by the readiness check: /readyz says 503 */
+    struct http_server *http; /* for its figures */
 };
+
+const char *method_text(enum http_method method);
 
 /* The route of a method and path. NULL: none; then *allowed has a bit per method that the path
  * knows (0: 404). Any thread. */

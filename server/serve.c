@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -105,7 +106,7 @@ static void ready_run(struct task *task, struct worker *worker)
         (struct server *)(void *)((char *)task - offsetof(struct server, ready_task));
     (void)worker;
     bool low = store_check_space(database_store(server->service.database)) == ERROR_FULL;
-    if (low != atomic_exchange(&server->router.disk_low, low))
+    if (low != atomic_exchange(&server->service.disk_low, low))
         log_write(LOG_LEVEL_WARN, low ? "disk nearly full: upserts are refused" : "disk has room",
                   "free_bytes=%" PRIu64,
                   store_free_bytes(database_store(server->service.database)));
@@ -144,6 +145,19 @@ static void start_handles(struct server *server)
     uv_timer_init(&server->loop, &server->ready_timer);
     server->stop.data = server->ready_timer.data = server;
     uv_timer_start(&server->ready_timer, on_ready_timer, 0, READY_CHECK_MS);
+}
+
+/* Who this process is, in telemetry: a random UUID and when it began. */
+static void service_identify(struct service *service)
+{
+    struct point_id id = {.kind = POINT_ID_UUID};
+    struct text text = {0};
+    if (getrandom(id.bytes, sizeof id.bytes, 0) != sizeof id.bytes)
+        abort();
+    text_point_id(&text, &id); /* with quotes */
+    memcpy(service->id, text.data + 1, sizeof service->id - 1);
+    text_release(&text);
+    service->started = time(NULL);
 }
 
 static enum error start_listening(struct server *server, char *why, size_t why_bytes)
@@ -204,6 +218,9 @@ enum error server_open(const struct config *config, struct server **result, char
         database_close(database);
         return error;
     }
+    server->router.http = server->http;
+    service_identify(&server->service);
+    server->service.metrics = metrics_new(route_count);
     server->service.database = database;
     server->service.config = config;
     server->service.auth = auth_new(config);
@@ -258,6 +275,7 @@ void server_close(struct server *server)
     uv_loop_close(&server->loop);
     database_close(server->service.database);
     auth_free(server->service.auth);
+    metrics_free(server->service.metrics);
     log_write(LOG_LEVEL_INFO, "stopped", "%s", "");
     free(server);
 }
