@@ -30,10 +30,12 @@
 #define SCAN_BLOCKS_MAX 64u /* of one codec_scan_blocks call */
 #define CHUNK_CODES_FIRST 1024u
 #define CHUNK_CODES_MAX 4096u
+#define CHUNK_CODES_CAP 65536u /* whatever limit a client asks for */
 #define BATCH_MIN 64u
 /* With more than a quarter of the points wanted, bounds exclude too few to pay for themselves. */
 #define EXACT_SHARE 4u
 #define EPOCHS_MAX 64u /* each for eight times the codes of the last: 2^64 codes make 22 */
+#define PREFETCH_BYTES 256u
 #define STOP_CHECK_BYTES ((size_t)1024 * 1024)
 /* Estimates are sums of floats whose size is that of the centre's term and the key. */
 #define ROUNDING 1e-5f
@@ -263,28 +265,47 @@ static enum error epoch_terms(struct search *search, uint32_t epoch, struct cent
     return OK;
 }
 
-/* Score one candidate by its row code into *second; *kept: its bound reaches the threshold. */
-static enum error score_row(struct search *search, uint64_t slot, struct second *second, bool *kept)
+/* Upper bound of a row's key by its code. */
+static float row_bound(struct search *search, struct centre_terms terms,
+                       const struct vector_row *row)
 {
-    *kept = false;
-    struct vector_row *row = &second->row;
-    struct centre_terms terms;
-    enum error error = view_vector(search->view, slot, row);
-    if (error == OK) {
-        error = epoch_terms(search, row->epoch, &terms);
-    }
-    if (error != OK) {
-        return leave_out(search, error) ? OK : error;
-    }
     const struct code_factors factors = {row->f_mul, row->f_add};
     float half_width;
     const float estimate =
         codec_score_row(search->codec, search->query, terms, row->code, factors, &half_width);
-    search->stats->second_stage++;
     const float bound = estimate + CODEC_EPSILON_4BIT * half_width;
-    second->slot = slot;
-    second->bound = bound + rounding(terms, bound);
-    *kept = second->bound >= wanted_key(search);
+    search->stats->second_stage++;
+    return bound + rounding(terms, bound);
+}
+
+/* Ask for the first lines of what is read next; the machine's own prefetcher sees the rest. */
+static void prefetch(const uint8_t *data, size_t bytes)
+{
+    for (size_t at = 0; at < bytes && at < PREFETCH_BYTES; at += 64) {
+        __builtin_prefetch(data + at);
+    }
+}
+
+/* The rows of a batch, without what is dead or excluded. All are looked up before one is scored:
+ * the loads of one hide behind those of the others. */
+static enum error find_rows(struct search *search, const struct candidate *batch, size_t count,
+                            size_t *found)
+{
+    const size_t code_bytes = codec_code_bytes(search->codec, 4);
+    struct second *next = search->second;
+    for (size_t i = 0; i < count; i++) {
+        if (left_aside(search, batch[i].slot)) {
+            continue;
+        }
+        const enum error error = view_vector(search->view, batch[i].slot, &next->row);
+        if (error == OK) {
+            prefetch(next->row.code, code_bytes);
+            next++->slot = batch[i].slot;
+        } else if (!leave_out(search, error)) {
+            return error;
+        }
+    }
+    *found = (size_t)(next - search->second);
     return OK;
 }
 
@@ -292,20 +313,24 @@ static enum error score_row(struct search *search, uint64_t slot, struct second 
 static enum error score_batch(struct search *search, const struct candidate *batch, size_t count)
 {
     assert(count <= search->batch_max);
-    size_t kept_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (left_aside(search, batch[i].slot)) {
+    size_t found, kept = 0;
+    enum error error = find_rows(search, batch, count, &found);
+    const float wanted = wanted_key(search);
+    for (size_t i = 0; error == OK && i < found; i++) {
+        struct second *second = &search->second[i];
+        struct centre_terms terms;
+        error = epoch_terms(search, second->row.epoch, &terms);
+        if (error != OK) {
+            error = leave_out(search, error) ? OK : error;
             continue;
         }
-        bool kept;
-        const enum error error =
-            score_row(search, batch[i].slot, &search->second[kept_count], &kept);
-        if (error != OK) {
-            return error;
+        second->bound = row_bound(search, terms, &second->row);
+        if (second->bound >= wanted) {
+            prefetch(second->row.vector, codec_dim(search->codec) * sizeof(float));
+            search->second[kept++] = *second;
         }
-        kept_count += kept;
     }
-    return third_stage(search, kept_count);
+    return error == OK ? third_stage(search, kept) : error;
 }
 
 /* ---- the chunk ---- */
@@ -578,12 +603,14 @@ static bool wants_exact(const struct search *search, size_t k)
 static void prepare_stages(struct search *search, size_t k)
 {
     struct search_workspace *workspace = search->workspace;
-    /* The first chunk must hold some times k codes for its best to be good. */
-    search->chunk_target = k < CHUNK_CODES_FIRST / 4 ? CHUNK_CODES_FIRST : 4 * k;
+    /* The first chunk must hold some times k codes for its best to be good, but memory has an end.
+     */
+    const size_t few = k < CHUNK_CODES_CAP / 4 ? k : CHUNK_CODES_CAP / 4;
+    search->chunk_target = few < CHUNK_CODES_FIRST / 4 ? CHUNK_CODES_FIRST : 4 * few;
     const size_t chunk_max =
         search->chunk_target < CHUNK_CODES_MAX ? CHUNK_CODES_MAX : search->chunk_target;
     const size_t call_lanes = SCAN_BLOCKS_MAX * CODEC_BLOCK_LANES;
-    search->batch_max = 2 * k < BATCH_MIN ? BATCH_MIN : 2 * k;
+    search->batch_max = 2 * few < BATCH_MIN ? BATCH_MIN : 2 * few;
     search->candidate_capacity = 2 * chunk_max + call_lanes;
     search->candidates =
         scratch_need(&workspace->candidates,
