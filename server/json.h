@@ -46,6 +46,10 @@ struct json {
     const char *why; /* after JSON_ERROR: what is wrong, for "Format error in JSON body: %s" */
 };
 
+/* jansson has functions of these names too (json_null, json_string). Hidden, ours stay out of the
+ * program's dynamic symbols, where jansson's own calls could find them. */
+#pragma GCC visibility push(hidden)
+
 void json_init(struct json *json, struct span text, struct arena *arena);
 /* Type of the next token without consuming it. JSON_END only after a complete document with nothing
  * but blanks behind it. */
@@ -82,6 +86,8 @@ bool json_finish(struct json *json);
 
 /* Exactly what strtod gives for a JSON number's text (grammar already checked). */
 double json_parse_double(struct span text);
+
+#pragma GCC visibility pop
 
 /* ---- out ---- */
 

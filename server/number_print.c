@@ -41,25 +41,14 @@ static inline uint64_t scale_float(const uint64_t *power, uint64_t v)
     return (uint64_t)(product >> 64) | ((uint32_t)(product >> 32) > 1);
 }
 
-/* The choice, in quarters: lower and upper are the interval's ends, v the value, all times 4. */
-static struct shortest choose(uint64_t lower, uint64_t v, uint64_t upper, int exponent)
-{
-    uint64_t s = v / 4;
-    if (s >= 10) {
-        uint64_t tens = s / 10;
-        bool below = lower <= 40 * tens, above = 40 * tens + 40 <= upper;
-        if (below != above)
-            return (struct shortest){tens + above, exponent + 1};
-    }
-    bool below = lower <= 4 * s, above = 4 * s + 4 <= upper;
-    if (below != above)
-        return (struct shortest){s + above, exponent};
-    uint64_t middle = 4 * s + 2;
-    return (struct shortest){s + (v > middle || (v == middle && (s & 1))), exponent};
-}
+/* The value and the ends of the interval that rounds to it, times 4 / 10^exponent. */
+struct interval {
+    uint64_t lower, v, upper;
+    int exponent;
+};
 
 /* mantissa * 2^binary; closer: the next value below is half as far away as the next above. */
-static struct shortest shortest_of(uint64_t mantissa, int binary, bool closer, bool is_float)
+static struct interval interval_of(uint64_t mantissa, int binary, bool closer, bool is_float)
 {
     int k = floor_log10_power2(binary, closer);
     int shift = binary + floor_log2_power10(-k) + 1;
@@ -70,7 +59,38 @@ static struct shortest shortest_of(uint64_t mantissa, int binary, bool closer, b
             is_float ? scale_float(power, ends[i] << shift) : scale_double(power, ends[i] << shift);
     /* A tie goes to the even mantissa, so an odd one does not own its ends. */
     unsigned odd = mantissa & 1;
-    return choose(ends[0] + odd, ends[1], ends[2] - odd, k);
+    return (struct interval){ends[0] + odd, ends[1], ends[2] - odd, k};
+}
+
+/* tens: whether the multiple of ten may be taken. */
+static struct shortest choose(const struct interval *in, bool tens)
+{
+    uint64_t s = in->v / 4, ten = s / 10;
+    if (tens && ten) {
+        bool below = in->lower <= 40 * ten, above = 40 * ten + 40 <= in->upper;
+        if (below != above)
+            return (struct shortest){ten + above, in->exponent + 1};
+    }
+    bool below = in->lower <= 4 * s, above = 4 * s + 4 <= in->upper;
+    if (below != above)
+        return (struct shortest){s + above, in->exponent};
+    uint64_t middle = 4 * s + 2;
+    return (struct shortest){s + (in->v > middle || (in->v == middle && (s & 1))), in->exponent};
+}
+
+/* Clients read a float as a double and round again, and a text that lies as good as on the end of
+ * the interval may then land on the other side of it. Of all floats one does (all were tried):
+ * 7.0385307e-26, which 7.038531e-26 would name shorter. It gets the next digit. */
+static struct shortest choose_float(const struct interval *in, float magnitude)
+{
+    struct shortest v = choose(in, true);
+    uint64_t quarters = v.digits * (v.exponent > in->exponent ? 40 : 4);
+    if (quarters - in->lower > 1 && in->upper - quarters > 1)
+        return v;
+    char digits[NUMBER_TEXT_BYTES];
+    struct decimal decimal = {.digits = v.digits, .exponent = v.exponent};
+    size_t bytes = number_print_unsigned(v.digits, digits);
+    return (float)number_double(&decimal, digits, bytes) == magnitude ? v : choose(in, false);
 }
 
 size_t number_print_unsigned(uint64_t v, char out[NUMBER_TEXT_BYTES])
@@ -168,7 +188,8 @@ size_t number_print_float(float v, char out[NUMBER_TEXT_BYTES])
     uint32_t mantissa = exponent ? fraction | 0x800000 : fraction;
     int binary = (exponent ? (int)exponent : 1) - 150;
     bool closer = fraction == 0 && exponent > 1;
-    return sign + print_shortest(shortest_of(mantissa, binary, closer, true), -6, 13, out);
+    struct interval in = interval_of(mantissa, binary, closer, true);
+    return sign + print_shortest(choose_float(&in, v < 0 ? -v : v), -6, 13, out);
 }
 
 size_t number_print_double(double v, char out[NUMBER_TEXT_BYTES])
@@ -187,5 +208,6 @@ size_t number_print_double(double v, char out[NUMBER_TEXT_BYTES])
     uint64_t mantissa = exponent ? fraction | UINT64_C(1) << 52 : fraction;
     int binary = (exponent ? exponent : 1) - 1075;
     bool closer = fraction == 0 && exponent > 1;
-    return sign + print_shortest(shortest_of(mantissa, binary, closer, false), -5, 16, out);
+    struct interval in = interval_of(mantissa, binary, closer, false);
+    return sign + print_shortest(choose(&in, true), -5, 16, out);
 }

@@ -372,6 +372,10 @@ static void test_print_forms(void **state)
     assert_prints_float(3.4028235e38f, "3.4028235e38");
     assert_prints_float(1.17549435e-38f, "1.1754944e-38");
     assert_prints_float(33554432, "33554432.0");
+    /* The one float whose shortest text, 7.038531e-26, comes back as its neighbour when it is read
+     * as a double first. */
+    assert_prints_float(0x1.5c87fap-84f, "7.0385307e-26");
+    assert_prints_float(-0x1.5c87fap-84f, "-7.0385307e-26");
 }
 
 static void test_print_unsigned(void **state)
