@@ -6,16 +6,6 @@
 
 #define REFUSAL_TEXT_BYTES_MAX 1024
 
-/* A name that was too long may have been cut inside a character: drop what is left of it. */
-static void cut_utf8(char *text, size_t bytes)
-{
-    size_t tail = 0;
-    while (tail < 4 && tail < bytes && ((uint8_t)text[bytes - 1 - tail] & 0xC0) == 0x80)
-        tail++;
-    if (tail < bytes && (uint8_t)text[bytes - 1 - tail] >= 0xC0)
-        text[bytes - 1 - tail] = 0;
-}
-
 bool refuse(struct refusal *refusal, struct arena *arena, enum refusal_kind kind,
             const char *format, ...)
 {
@@ -24,10 +14,8 @@ bool refuse(struct refusal *refusal, struct arena *arena, enum refusal_kind kind
     char text[REFUSAL_TEXT_BYTES_MAX];
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments); /* a character cut in two is mended in JSON */
     va_end(arguments);
-    if (length >= (int)sizeof text)
-        cut_utf8(text, sizeof text - 1);
     refusal->kind = kind;
     refusal->text = arena_format(arena, "%s", text);
     return false;
