@@ -34,6 +34,9 @@ struct database {
     struct database_options options;
     struct store *store;
     struct apply_scratch *apply_scratch; /* of the writer thread */
+    /* One change of the catalogue at a time, and with a delete the table's change that belongs to it;
+     * taken before the mutex. */
+    pthread_mutex_t changing;
     pthread_mutex_t mutex;
     pthread_cond_t released; /* a collection that is being deleted lost its last holder */
     /* under the mutex */
@@ -363,6 +366,7 @@ enum error database_open(const char *directory, bool create, const struct databa
         opened->bucket_count *= 2;
     }
     opened->buckets = allocate_zeroed(opened->bucket_count, sizeof(struct collection *));
+    pthread_mutex_init(&opened->changing, NULL);
     pthread_mutex_init(&opened->mutex, NULL);
     pthread_cond_init(&opened->released, NULL);
     *database = opened;
@@ -386,6 +390,7 @@ void database_close(struct database *database)
     apply_scratch_free(database->apply_scratch);
     pthread_cond_destroy(&database->released);
     pthread_mutex_destroy(&database->mutex);
+    pthread_mutex_destroy(&database->changing);
     free(database->buckets);
     free(database);
 }
@@ -403,8 +408,10 @@ enum error database_create(struct database *database, struct span name,
     size_t bytes;
     uint8_t *data = settings_encode(settings, &bytes);
     uint64_t directory;
+    pthread_mutex_lock(&database->changing);
     const enum error error =
         catalog_create(database->store, name, span_of(data, bytes), &directory);
+    pthread_mutex_unlock(&database->changing);
     free(data);
     return error;
 }
@@ -459,12 +466,14 @@ enum error database_delete(struct database *database, struct span name)
     if (error != OK) {
         return error;
     }
+    pthread_mutex_lock(&database->changing);
     error = catalog_delete(database->store, name);
     pthread_mutex_lock(&database->mutex);
     table_remove(database, collection);
     database->open_count--;
     collection_free(collection);
     pthread_mutex_unlock(&database->mutex);
+    pthread_mutex_unlock(&database->changing);
     return error;
 }
 

@@ -1,8 +1,9 @@
 /* All collections of one data directory, opened on demand.
  *
  * A collection is open while somebody holds it or until max_open_collections others were used since
- * (least recently used closed first). Threads: acquire and release from any; create, delete and
- * collection_apply from the writer thread only. */
+ * (least recently used closed first). Threads: acquire and release from any; create and
+ * collection_apply from the writer thread only; delete from one thread, the writer's deleter, as it
+ * waits for holders and other collections' writes must not. */
 #ifndef KITH_INDEX_DATABASE_H
 #define KITH_INDEX_DATABASE_H
 
@@ -43,7 +44,7 @@ struct collection_settings {
  * < > : " / \ | ? * NUL 0x1F, or no UTF-8). */
 enum error database_create(struct database *database, struct span name,
                            const struct collection_settings *settings) MUST_CHECK;
-/* Writer thread. Waits for holders to release (their requests end within the timeout), new
+/* Deleter thread. Waits for holders to release (their requests end within the timeout), new
  * acquires fail at once. ERROR_NOT_FOUND. */
 enum error database_delete(struct database *database, struct span name) MUST_CHECK;
 

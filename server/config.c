@@ -4,6 +4,7 @@
  * people. Defaults are set once, in config_init, from the modules that use them. */
 #include "server/config.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -584,10 +585,13 @@ bool config_read_environment(struct config *config, char *const *environment, ch
 
 /* ---- agreement ---- */
 
+/* A name that only begins like one (127.example.org) is not: it may lead anywhere. */
 static bool host_is_loopback(const char *host)
 {
-    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-           strncmp(host, "127.", 4) == 0;
+    struct in_addr address;
+    if (strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0)
+        return true;
+    return inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
 }
 
 static bool version_is_well_formed(const char *version)

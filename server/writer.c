@@ -6,6 +6,10 @@
  * the lane behind the others and commits. Jobs that create or delete collections have a lane of
  * their own and are a group each.
  *
+ * A deleted collection must first be let go by everybody who holds it, such as a search that runs
+ * to the end of its timeout. The others' writes do not wait for that: a second thread, the deleter,
+ * does.
+ *
  * A group fails as a whole, so one bad op must not take its neighbours with it: after an error that
  * is about an op (not about the disk) each job is applied alone. */
 #include "server/writer.h"
@@ -35,16 +39,17 @@ struct group {
 struct writer {
     struct database *database;
     struct writer_options options;
-    pthread_t thread;
+    pthread_t thread, deleter;
     struct group group;
     pthread_mutex_t mutex;
-    pthread_cond_t filled;
+    pthread_cond_t filled, doomed;
     /* all below: under mutex */
     struct lane *first, *last;
     uint64_t queue_points, queue_bytes;
-    const struct collection *deleting; /* ops for it are refused at once */
+    struct write_job *deletes, *last_delete; /* for the deleter */
+    const struct collection *deleting;       /* ops for it are refused at once */
     struct span deleting_name;
-    bool stopping;
+    bool stopping, deleter_stopping;
     struct writer_figures figures;
 };
 
@@ -374,12 +379,47 @@ static enum error control_delete(struct writer *writer, const struct write_job *
     return error;
 }
 
-static enum error control_run(struct writer *writer, const struct write_job *job)
+static void control_run(struct writer *writer, struct write_job *job)
 {
-    return job->kind == WRITE_CREATE ? control_create(writer, job) : control_delete(writer, job);
+    if (job->kind == WRITE_CREATE) {
+        job_finish(job, control_create(writer, job));
+        return;
+    }
+    pthread_mutex_lock(&writer->mutex);
+    if (writer->last_delete == NULL)
+        writer->deletes = job;
+    else
+        writer->last_delete->next = job;
+    writer->last_delete = job;
+    pthread_cond_signal(&writer->doomed);
+    pthread_mutex_unlock(&writer->mutex);
 }
 
-/* ---- the thread ---- */
+static struct write_job *deleter_wait(struct writer *writer)
+{
+    pthread_mutex_lock(&writer->mutex);
+    while (writer->deletes == NULL && !writer->deleter_stopping)
+        pthread_cond_wait(&writer->doomed, &writer->mutex);
+    struct write_job *job = writer->deletes;
+    if (job != NULL) {
+        writer->deletes = job->next;
+        if (writer->deletes == NULL)
+            writer->last_delete = NULL;
+        job->next = NULL;
+    }
+    pthread_mutex_unlock(&writer->mutex);
+    return job;
+}
+
+static void *deleter_main(void *argument)
+{
+    struct writer *writer = argument;
+    for (struct write_job *job = deleter_wait(writer); job != NULL; job = deleter_wait(writer))
+        job_finish(job, control_delete(writer, job));
+    return NULL;
+}
+
+/* ---- the threads ---- */
 
 /* false: stopping and nothing is left. */
 static bool writer_wait(struct writer *writer)
@@ -403,9 +443,19 @@ static void *writer_main(void *argument)
         if (group->jobs[0]->kind == WRITE_OP)
             group_apply(writer, group);
         else
-            job_finish(group->jobs[0], control_run(writer, group->jobs[0]));
+            control_run(writer, group->jobs[0]);
     }
     return NULL;
+}
+
+static void thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *argument)
+{
+    int result = pthread_create(thread, NULL, run, argument);
+    if (result != 0) {
+        fprintf(stderr, "kith: cannot start the thread %s: %s\n", name, strerror(result));
+        abort();
+    }
+    pthread_setname_np(*thread, name);
 }
 
 struct writer *writer_new(struct database *database, const struct writer_options *options)
@@ -420,12 +470,9 @@ struct writer *writer_new(struct database *database, const struct writer_options
     group->items = allocate_zeroed(group->capacity, sizeof group->items[0]);
     pthread_mutex_init(&writer->mutex, NULL);
     pthread_cond_init(&writer->filled, NULL);
-    int result = pthread_create(&writer->thread, NULL, writer_main, writer);
-    if (result != 0) {
-        fprintf(stderr, "kith: cannot start the writer thread: %s\n", strerror(result));
-        abort();
-    }
-    pthread_setname_np(writer->thread, "kith-writer");
+    pthread_cond_init(&writer->doomed, NULL);
+    thread_start(&writer->thread, "kith-writer", writer_main, writer);
+    thread_start(&writer->deleter, "kith-deleter", deleter_main, writer);
     return writer;
 }
 
@@ -438,8 +485,14 @@ void writer_free(struct writer *writer)
     pthread_cond_signal(&writer->filled);
     pthread_mutex_unlock(&writer->mutex);
     pthread_join(writer->thread, NULL);
+    pthread_mutex_lock(&writer->mutex);
+    writer->deleter_stopping = true; /* nothing comes to it any more */
+    pthread_cond_signal(&writer->doomed);
+    pthread_mutex_unlock(&writer->mutex);
+    pthread_join(writer->deleter, NULL);
     assert(writer->first == NULL && writer->queue_points == 0 && writer->queue_bytes == 0);
     pthread_cond_destroy(&writer->filled);
+    pthread_cond_destroy(&writer->doomed);
     pthread_mutex_destroy(&writer->mutex);
     free(writer->group.jobs);
     free(writer->group.items);

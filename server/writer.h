@@ -5,7 +5,8 @@
  * group, then calls done() of each. Collections take turns, so a bulk load cannot starve others.
  * Creating and deleting collections goes through here too. Ops of one collection keep their order;
  * deleting a collection answers its queued ops with ERROR_NOT_FOUND (none of them was answered yet,
- * so any order of the two is one the clients may see). When the disk is short of space, upserts get
+ * so any order of the two is one the clients may see), and waits on a thread of its own until its
+ * holders have let go. When the disk is short of space, upserts get
  * ERROR_FULL and deletes are still applied, in the space of the ballast. */
 #ifndef KITH_SERVER_WRITER_H
 #define KITH_SERVER_WRITER_H
@@ -16,8 +17,8 @@ enum write_kind { WRITE_OP, WRITE_CREATE, WRITE_DELETE_COLLECTION };
 
 struct write_job { /* the submitter's memory until done() */
     enum write_kind kind;
-    struct span name;               /* of the collection */
-    struct collection *collection;  /* WRITE_OP: held by the submitter until done() */
+    struct span name;              /* of the collection */
+    struct collection *collection; /* WRITE_OP: held by the submitter until done() */
     struct span op;
     const struct encoded *encoded;
     uint32_t point_count;
@@ -26,9 +27,10 @@ struct write_job { /* the submitter's memory until done() */
     enum error error;
     uint64_t operation;
     uint32_t points_changed;
-    /* Called on the writer thread after the commit (or its failure); must not block. One exception:
-     * when the collection is being deleted, writer_submit itself calls it with ERROR_NOT_FOUND before
-     * it returns true, so hold no lock of yours over writer_submit that done() takes. */
+    /* Called on a thread of the writer after the commit (or its failure); must not block. One
+     * exception: when the collection is being deleted, writer_submit itself calls it with
+     * ERROR_NOT_FOUND before it returns true, so hold no lock of yours over writer_submit that
+     * done() takes. */
     void (*done)(struct write_job *job);
     struct write_job *next;
 };
@@ -46,8 +48,8 @@ struct writer;
 struct writer *writer_new(struct database *database, const struct writer_options *options);
 /* false when the queue is full (503). Any thread. */
 bool writer_submit(struct writer *writer, struct write_job *job) MUST_CHECK;
-/* For a job that continues admitted work (a bulk stream's next step): never refused, so the number of
- * such jobs must be bounded by who submits them. */
+/* For a job that continues admitted work (a bulk stream's next step): never refused, so the number
+ * of such jobs must be bounded by who submits them. */
 void writer_continue(struct writer *writer, struct write_job *job);
 void writer_free(struct writer *writer); /* finishes the queue first; accepts NULL */
 

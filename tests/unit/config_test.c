@@ -284,6 +284,8 @@ static void values_must_agree(void **state)
                "");
     check_with((const char *[]){"service.host", "::1", NULL}, true, "");
     check_with((const char *[]){"service.host", "localhost", NULL}, true, "");
+    check_with((const char *[]){"service.host", "127.8.9.10", NULL}, true, "");
+    check_with((const char *[]){"service.host", "127.example.org", NULL}, false, "refused");
     check_with((const char *[]){"service.read_only_api_key", "r", NULL}, false, "need");
     check_with((const char *[]){"service.api_key", "r", "service.read_only_api_key", "r", NULL},
                false, "differ");

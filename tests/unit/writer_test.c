@@ -141,8 +141,8 @@ static void writer_hold(struct writer *writer, struct held *held)
     sem_init(&held->go, 0, 0);
     held->job.reached = &held->reached;
     held->job.go = &held->go;
-    held->job.write.kind = WRITE_DELETE_COLLECTION; /* of none: quick */
-    held->job.write.name = span_text("no such collection");
+    held->job.write.kind = WRITE_CREATE; /* refused: quick */
+    held->job.write.name = span_text("no/name");
     held->job.write.settings = &settings;
     assert_true(writer_submit(writer, &held->job.write));
     sem_wait(&held->reached);
@@ -152,7 +152,7 @@ static void writer_let_go(struct held *held)
 {
     sem_post(&held->go);
     sem_wait(&held->job.done);
-    assert_int_equal(held->job.write.error, ERROR_NOT_FOUND);
+    assert_int_not_equal(held->job.write.error, OK);
     sem_destroy(&held->reached);
     sem_destroy(&held->go);
     job_end(&held->job);
@@ -431,64 +431,104 @@ static void a_bad_op_does_not_take_its_neighbours(void **state)
     writer_free(writer);
 }
 
-/* The delete comes to its turn while ops of the collection, which hold it, lie in the queue. */
-static void a_delete_answers_the_ops_behind_it(void **state)
+/* While somebody holds a collection that is being deleted, the others' writes go on, and ops for it
+ * are answered by writer_submit. */
+static void a_delete_waits_alone(void **state)
 {
     struct fixture *fixture = *state;
-    enum { COUNT = 5 };
     struct writer_options options = writer_options_default();
     struct writer *writer = writer_new(fixture->database, &options);
-    struct job delete, ops[COUNT];
-    struct held held;
+    struct job delete, late, other;
     assert_int_equal(control(writer, WRITE_CREATE, "d"), OK);
-    writer_hold(writer, &held);
+    assert_int_equal(control(writer, WRITE_CREATE, "other"), OK);
+    struct collection *holder = acquire(fixture->database, "d");
+    job_init(&late);
+    job_op(&late, acquire(fixture->database, "d"), OP_UPSERT, 1, 1);
     job_init(&delete);
     delete.write.kind = WRITE_DELETE_COLLECTION;
     delete.write.name = span_text("d");
     assert_true(writer_submit(writer, &delete.write));
-    for (size_t i = 0; i < COUNT; i++) {
-        job_init(&ops[i]);
-        job_op(&ops[i], acquire(fixture->database, "d"), OP_UPSERT, i, 1);
-        assert_true(writer_submit(writer, &ops[i].write));
-    }
-    writer_let_go(&held);
+    struct collection *again;
+    while (collection_acquire(fixture->database, span_text("d"), &again) == OK)
+        collection_release(again); /* until the delete has begun */
+    assert_true(writer_submit(writer, &late.write));
+    assert_int_equal(sem_trywait(&late.done), 0); /* answered at once */
+    assert_int_equal(late.write.error, ERROR_NOT_FOUND);
+    job_init(&other);
+    job_op(&other, acquire(fixture->database, "other"), OP_UPSERT, 1, 1);
+    assert_int_equal(run(writer, &other), OK);
+    assert_int_not_equal(sem_trywait(&delete.done), 0); /* still waiting for us */
+    collection_release(holder);
     sem_wait(&delete.done);
     assert_int_equal(delete.write.error, OK);
-    for (size_t i = 0; i < COUNT; i++) {
-        sem_wait(&ops[i].done);
-        assert_int_equal(ops[i].write.error, ERROR_NOT_FOUND);
-        job_end(&ops[i]);
-    }
+    job_end(&late);
+    job_end(&other);
     job_end(&delete);
     assert_int_equal(control(writer, WRITE_CREATE, "d"), OK);
     assert_int_equal(count_points(fixture->database, "d"), 0);
     writer_free(writer);
 }
 
-/* A holder that submits while the delete waits for it gets its answer from writer_submit. */
-static void a_delete_lets_late_ops_go(void **state)
+/* Ops, deletes and creates of one name from several threads: each ends, and each error is one that
+ * such a crossing explains. */
+struct crossing {
+    struct fixture *fixture;
+    struct writer *writer;
+    size_t count, unexplained;
+};
+
+static void *cross_with_ops(void *argument)
+{
+    struct crossing *self = argument;
+    for (size_t i = 0; i < self->count; i++) {
+        struct collection *collection;
+        struct job job;
+        if (collection_acquire(self->fixture->database, span_text("x"), &collection) != OK)
+            continue;
+        job_init(&job);
+        job_op(&job, collection, OP_UPSERT, i, 1);
+        enum error error = run(self->writer, &job);
+        if (error != OK && error != ERROR_NOT_FOUND)
+            self->unexplained++;
+        job_end(&job);
+    }
+    return NULL;
+}
+
+static void *cross_with_deletes(void *argument)
+{
+    struct crossing *self = argument;
+    for (size_t i = 0; i < self->count / 10; i++) {
+        enum error error = control(self->writer, WRITE_DELETE_COLLECTION, "x");
+        if (error != OK && error != ERROR_NOT_FOUND)
+            self->unexplained++;
+        error = control(self->writer, WRITE_CREATE, "x");
+        if (error != OK && error != ERROR_EXISTS)
+            self->unexplained++;
+    }
+    return NULL;
+}
+
+static void ops_and_deletes_cross(void **state)
 {
     struct fixture *fixture = *state;
+    enum { THREADS = 4 };
     struct writer_options options = writer_options_default();
     struct writer *writer = writer_new(fixture->database, &options);
-    struct job delete, op;
-    assert_int_equal(control(writer, WRITE_CREATE, "l"), OK);
-    job_init(&op);
-    job_op(&op, acquire(fixture->database, "l"), OP_UPSERT, 1, 1);
-    job_init(&delete);
-    delete.write.kind = WRITE_DELETE_COLLECTION;
-    delete.write.name = span_text("l");
-    assert_true(writer_submit(writer, &delete.write));
-    /* The op is applied before the delete begins, or refused after: the hold keeps it from being
-     * between. Whichever, both end. */
-    assert_true(writer_submit(writer, &op.write));
-    sem_wait(&op.done);
-    sem_wait(&delete.done);
-    assert_int_equal(delete.write.error, OK);
-    assert_true(op.write.error == OK || op.write.error == ERROR_NOT_FOUND);
-    job_end(&op);
-    job_end(&delete);
+    struct crossing crossings[THREADS];
+    pthread_t threads[THREADS];
+    assert_int_equal(control(writer, WRITE_CREATE, "x"), OK);
+    for (size_t t = 0; t < THREADS; t++) {
+        crossings[t] = (struct crossing){fixture, writer, 200, 0};
+        pthread_create(&threads[t], NULL, t == 0 ? cross_with_deletes : cross_with_ops,
+                       &crossings[t]);
+    }
+    for (size_t t = 0; t < THREADS; t++) {
+        pthread_join(threads[t], NULL);
+        assert_int_equal(crossings[t].unexplained, 0);
+    }
     writer_free(writer);
+    assert_sound(fixture->database, "x");
 }
 
 static void a_full_disk_refuses_upserts_but_not_deletes(void **state)
@@ -539,8 +579,8 @@ int main(void)
         CASE(collections_take_turns),
         CASE(the_queue_has_an_end),
         CASE(a_bad_op_does_not_take_its_neighbours),
-        CASE(a_delete_answers_the_ops_behind_it),
-        CASE(a_delete_lets_late_ops_go),
+        CASE(a_delete_waits_alone),
+        CASE(ops_and_deletes_cross),
         CASE(a_full_disk_refuses_upserts_but_not_deletes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
