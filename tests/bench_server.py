@@ -1,0 +1,160 @@
+"""The server's figures beside the machine's own limits, in one run:
+
+ingest over HTTP at 768 dims as JSON, NDJSON and NPY (points/s, MB/s of body, MB of body a second of
+server CPU) next to plain LMDB puts of the same bytes with the same commits; queries/s, p50 and p99 with
+1 and 8 connections; resident memory, anonymous and file-backed, at 10,000 and 100,000 x 512.
+
+    python3 tests/bench_server.py [ingest] [query] [memory]        REPEATS=3"""
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from kith import ROOT, Server
+
+REPEATS = int(os.environ.get("REPEATS", "3"))
+TOOLS = os.path.join(ROOT, "build", "bench")
+DATA = os.path.join(ROOT, "..", "shared", "data")
+
+
+def tool(name, *arguments):
+    done = subprocess.run([os.path.join(TOOLS, name), *map(str, arguments)], check=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return [float(x) for x in done.stdout.split()]
+
+
+def build_tools():
+    os.makedirs(TOOLS, exist_ok=True)
+    for name, libraries in [("bench_limits", ["-llmdb"]), ("bench_load", ["-lpthread"])]:
+        subprocess.run(["gcc", "-O2", "-D_GNU_SOURCE", "-o", os.path.join(TOOLS, name),
+                        os.path.join(ROOT, "tests", name + ".c"), *libraries], check=True)
+
+
+def curl(server, path, kind, file, method="POST"):
+    line = ["curl", "-sS", "-X", method, "-H", "Content-Type: " + kind, "-H", "Expect:", "-T", file,
+            "http://127.0.0.1:%d%s" % (server.port, path)]
+    reply = json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE).stdout)
+    assert reply["status"] == "ok", reply
+
+
+def bodies(folder, rows):
+    """Files of the same rows as JSON requests of 500 points, one NDJSON and one NPY."""
+    texts = [json.dumps([float(x) for x in row]) for row in rows]
+    files = {"JSON": [], "NDJSON": [os.path.join(folder, "rows.ndjson")],
+             "NPY": [os.path.join(folder, "rows.npy")]}
+    with open(files["NDJSON"][0], "w") as out:
+        out.writelines('{"id":%d,"vector":%s}\n' % (i, t) for i, t in enumerate(texts))
+    np.save(files["NPY"][0], rows)
+    for begin in range(0, len(rows), 500):
+        path = os.path.join(folder, "rows-%d.json" % begin)
+        with open(path, "w") as out:
+            out.write('{"points":[%s]}' % ",".join('{"id":%d,"vector":%s}' % (i, texts[i])
+                                                   for i in range(begin, min(begin + 500, len(rows)))))
+        files["JSON"].append(path)
+    return files
+
+
+def ingest_once(kind, files):
+    """(seconds, server CPU seconds) to ingest into a fresh server."""
+    with Server() as server:
+        server.result("PUT", "/collections/b", {"vectors": {"size": 768, "distance": "Cosine"}})
+        cpu, begin = server.cpu_seconds(), time.monotonic()
+        if kind == "JSON":
+            connection = server.connection()
+            for path in files:
+                with open(path, "rb") as body:
+                    server.result("PUT", "/collections/b/points", body.read(), connection)
+        elif kind == "NDJSON":
+            curl(server, "/collections/b/bulk", "application/x-ndjson", files[0])
+        else:
+            curl(server, "/collections/b/bulk?first_id=0", "application/x-npy", files[0])
+        return time.monotonic() - begin, server.cpu_seconds() - cpu
+
+
+def bench_ingest():
+    count, dim = 20000, 768
+    rows = np.random.default_rng(1).standard_normal((count, dim)).astype(np.float32)
+    with tempfile.TemporaryDirectory(prefix="kith-bench-") as folder:
+        files = bodies(folder, rows)
+        results = {kind: [] for kind in files}
+        plain = []
+        for _ in range(REPEATS):  # interleaved
+            plain += tool("bench_limits", "lmdb", folder, dim * 4, count, 1024)
+            for kind in files:
+                results[kind].append(ingest_once(kind, files[kind]))
+        base = statistics.median(plain)
+        print("\ningest, %d x %d, median of %d" % (count, dim, REPEATS))
+        print("%-8s %10s %10s %14s %12s" % ("body", "points/s", "MB/s", "MB/CPU s", "of LMDB"))
+        for kind, times in results.items():
+            size = sum(map(os.path.getsize, files[kind])) / 1e6
+            wall, cpu = (statistics.median(t[i] for t in times) for i in (0, 1))
+            print("%-8s %10.0f %10.0f %14.0f %12.2f" % (kind, count / wall, size / wall,
+                                                        size / max(cpu, 1e-9), count / wall / base))
+        print("%-8s %10.0f %10.0f" % ("LMDB put", base, base * dim * 4 / 1e6))
+
+
+def query_set():
+    """(name, base file, queries, metric): real data where it is, else the sample in the repository."""
+    found = []
+    for name, metric in [("glove100-120k", "Cosine"), ("sent512-50k", "Cosine"), ("sift128-120k", "Euclid")]:
+        folder = os.path.join(DATA, name)
+        if os.path.isdir(folder):
+            found.append((name, os.path.join(folder, "base.npy"),
+                          np.load(os.path.join(folder, "queries.npy")), metric))
+    if not found:
+        sample = os.path.join(ROOT, "tests", "data", "words-10k", "words.npy")
+        found.append(("words-10k", sample, np.load(sample)[::10], "Cosine"))
+    return found
+
+
+def bench_query():
+    print("\nqueries over HTTP, limit 10, median of %d" % REPEATS)
+    print("%-14s %5s %12s %10s %10s" % ("set", "conn", "queries/s", "p50 us", "p99 us"))
+    with Server() as server, tempfile.TemporaryDirectory(prefix="kith-bench-") as folder:
+        for name, file, queries, metric in query_set():
+            server.curl_npy(name, file, "?distance=%s&first_id=0" % metric)
+            path = os.path.join(folder, name)
+            with open(path, "w") as out:
+                out.writelines(json.dumps({"query": [float(x) for x in q], "limit": 10}) + "\n" for q in queries)
+            route = "/collections/%s/points/query" % name
+            tool("bench_load", server.port, route, path, 2, 500)
+            for connections in (1, 8):
+                runs = [tool("bench_load", server.port, route, path, connections, 2000) for _ in range(REPEATS)]
+                print("%-14s %5d %12.0f %10.0f %10.0f" % (name, connections, *(
+                    statistics.median(r[i] for r in runs) for i in range(3))), flush=True)
+
+
+def bench_memory():
+    print("\nresident memory, 512 dims")
+    print("%10s %16s %16s" % ("points", "anonymous MB", "file-backed MB"))
+    rng = np.random.default_rng(2)
+    with Server() as server, tempfile.TemporaryDirectory(prefix="kith-bench-") as folder:
+        path, done = os.path.join(folder, "rows.npy"), 0
+        for target in (10000, 100000):
+            np.save(path, rng.standard_normal((target - done, 512)).astype(np.float32))
+            server.curl_npy("m", path, "?distance=Cosine&first_id=%d" % done)
+            for _ in range(50):
+                server.result("POST", "/collections/m/points/query",
+                              {"query": [float(x) for x in rng.standard_normal(512)], "limit": 10})
+            done = target
+            anonymous, file_backed = server.memory()
+            print("%10d %16.1f %16.1f" % (target, anonymous / 1e6, file_backed / 1e6), flush=True)
+
+
+def main():
+    build_tools()
+    wanted = sys.argv[1:] or ["ingest", "query", "memory"]
+    with tempfile.TemporaryDirectory(prefix="kith-bench-") as folder:
+        print("memory read, best of 5 over 1 GiB: %.1f GB/s" % tool("bench_limits", "memory", folder)[0])
+    for name in wanted:
+        {"ingest": bench_ingest, "query": bench_query, "memory": bench_memory}[name]()
+
+
+if __name__ == "__main__":
+    main()
