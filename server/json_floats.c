@@ -115,7 +115,12 @@ static inline const char *fast_number(const char *p, double *out)
         v = 0;
     else if (!number_eisel_lemire(digits, exponent, &v))
         return NULL;
-    *out = negative ? -v : v;
+    /* Every other number of an embedding is negative: a branch would be guessed wrong half the
+     * time. */
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    bits |= (uint64_t)negative << 63;
+    memcpy(out, &bits, sizeof bits);
     return p;
 }
 
@@ -141,14 +146,15 @@ static bool refuse(struct json *json, size_t index)
     return json_fail(json, "number out of range for float32 at index %zu", index);
 }
 
-/* As many numbers as the fast path can take, from the element that next stands before. Stops before
- * an element it leaves to the scanner, or behind an element where no comma follows. */
-static bool fast_floats(struct json *json, float *out, size_t capacity, size_t *count)
+/* As many numbers as the fast path can take, from the element that next stands before, until there
+ * are limit of them. Stops before an element it leaves to the scanner, or behind an element where
+ * no comma follows. */
+static bool fast_floats(struct json *json, float *out, size_t capacity, size_t limit, size_t *count)
 {
     const char *p = json->next;
     size_t n = *count;
     bool good = true;
-    while (json->end - p >= FAST_BYTES && n < capacity) {
+    while (json->end - p >= FAST_BYTES && n < limit) {
         double v;
         const char *q = fast_number(p, &v);
         if (!q)
@@ -184,13 +190,15 @@ static bool scanned_float(struct json *json, float *out, size_t capacity, size_t
 }
 
 /* The elements of an array that has been entered, from the one that next stands before on, until
- * the array ends, out is full or something fails. *more: another element follows. */
-static bool floats_into(struct json *json, float *out, size_t capacity, size_t *count, bool *more)
+ * the array ends, there are limit of them or something fails. The first capacity are stored. *more:
+ * another element follows. */
+static bool floats_into(struct json *json, float *out, size_t capacity, size_t limit, size_t *count,
+                        bool *more)
 {
-    while (*more && *count < capacity) {
-        if (!fast_floats(json, out, capacity, count))
+    while (*more && *count < limit) {
+        if (!fast_floats(json, out, capacity, limit, count))
             return false;
-        if (json->due && *count == capacity)
+        if (json->due && *count == limit)
             return true;
         if (json->due) {
             if (!scanned_float(json, out, capacity, *count))
@@ -208,12 +216,7 @@ bool json_floats(struct json *json, float *out, size_t capacity, size_t *count)
     if (!json_enter_array(json))
         return false;
     bool more = json_element(json);
-    if (!floats_into(json, out, capacity, count, &more))
-        return false;
-    for (; more; more = json_element(json), ++*count)
-        if (!scanned_float(json, out, capacity, *count))
-            return false;
-    return !json->why;
+    return floats_into(json, out, capacity, SIZE_MAX, count, &more);
 }
 
 bool json_floats_arena(struct json *json, float **out, size_t *count, size_t max_count)
@@ -233,7 +236,7 @@ bool json_floats_arena(struct json *json, float **out, size_t *count, size_t max
         if (*count)
             memcpy(grown, *out, *count * sizeof *grown);
         *out = grown;
-        if (!floats_into(json, grown, capacity, count, &more))
+        if (!floats_into(json, grown, capacity, capacity, count, &more))
             return false;
     }
     return !json->why;

@@ -110,7 +110,7 @@ static enum error parse_type(struct parser *parser, struct npy_header *header)
     };
     struct span text, name;
     if (!take_string(parser, &text))
-        return refuse(parser, "NPY: the dtype is not a simple one");
+        return refuse(parser, "the dtype is not a simple one");
     name = text;
     bool order = text.bytes && memchr("<>=|", text.data[0], 4);
     if (order)
@@ -121,11 +121,11 @@ static enum error parse_type(struct parser *parser, struct npy_header *header)
         header->type = types[i].type;
         bool wide = header->type == NPY_FLOAT32 || header->type == NPY_FLOAT16;
         if (order && text.data[0] == '>' && wide)
-            return refuse(parser, "NPY: dtype '>%s' is big-endian, only little-endian is read",
+            return refuse(parser, "dtype '>%s' is big-endian, only little-endian is read",
                           types[i].name);
         return OK;
     }
-    return refuse(parser, "NPY: unknown dtype '%.*s', known are float32, float16, uint8 and int8",
+    return refuse(parser, "unknown dtype '%.*s', known are float32, float16, uint8 and int8",
                   (int)(text.bytes < 32 ? text.bytes : 32), (const char *)text.data);
 }
 
@@ -134,8 +134,8 @@ static enum error parse_order(struct parser *parser)
     if (take_word(parser, "False"))
         return OK;
     if (take_word(parser, "True"))
-        return refuse(parser, "NPY: Fortran order is not supported, write it with order='C'");
-    return refuse(parser, "NPY: fortran_order is neither True nor False");
+        return refuse(parser, "Fortran order is not supported, write it with order='C'");
+    return refuse(parser, "fortran_order is neither True nor False");
 }
 
 static enum error parse_shape(struct parser *parser, struct npy_header *header)
@@ -143,22 +143,22 @@ static enum error parse_shape(struct parser *parser, struct npy_header *header)
     uint64_t sizes[2] = {0, 0}, size;
     size_t count = 0;
     if (!take(parser, '('))
-        return refuse(parser, "NPY: the shape is not a tuple");
+        return refuse(parser, "the shape is not a tuple");
     while (!take(parser, ')')) {
         if ((count && !take(parser, ',')) || (count && take(parser, ')')))
             break;
         if (!take_number(parser, &size))
-            return refuse(parser, "NPY: the shape is not a tuple of integers");
+            return refuse(parser, "the shape is not a tuple of integers");
         if (count < 2)
             sizes[count] = size;
         count++;
     }
     if (parser->next[-1] != ')')
-        return refuse(parser, "NPY: the shape is not a tuple of integers");
+        return refuse(parser, "the shape is not a tuple of integers");
     if (count != 2)
-        return refuse(parser, "NPY: the array has %zu dimensions, it must have two", count);
+        return refuse(parser, "the array has %zu dimensions, it must have two", count);
     if (sizes[1] < 1 || sizes[1] > DIM_MAX)
-        return refuse(parser, "NPY: rows of %llu values, there must be 1 to %d",
+        return refuse(parser, "rows of %llu values, there must be 1 to %d",
                       (unsigned long long)sizes[1], DIM_MAX);
     header->rows = sizes[0];
     header->dim = (uint32_t)sizes[1];
@@ -172,7 +172,7 @@ static enum error parse_entry(struct parser *parser, struct npy_header *header, 
     struct span key;
     unsigned entry = 0;
     if (!take_string(parser, &key) || !take(parser, ':'))
-        return refuse(parser, "NPY: the header is not a dict");
+        return refuse(parser, "the header is not a dict");
     if (span_equal(key, span_text("descr")))
         entry = ENTRY_TYPE;
     else if (span_equal(key, span_text("fortran_order")))
@@ -180,7 +180,7 @@ static enum error parse_entry(struct parser *parser, struct npy_header *header, 
     else if (span_equal(key, span_text("shape")))
         entry = ENTRY_SHAPE;
     if (entry == 0 || (*seen & entry))
-        return refuse(parser, "NPY: unexpected or repeated key '%.*s' in the header",
+        return refuse(parser, "unexpected or repeated key '%.*s' in the header",
                       (int)(key.bytes < 32 ? key.bytes : 32), (const char *)key.data);
     *seen |= entry;
     if (entry == ENTRY_TYPE)
@@ -192,10 +192,10 @@ static enum error parse_dict(struct parser *parser, struct npy_header *header)
 {
     unsigned seen = 0;
     if (!take(parser, '{'))
-        return refuse(parser, "NPY: the header is not a dict");
+        return refuse(parser, "the header is not a dict");
     while (!take(parser, '}')) {
         if (seen && !take(parser, ','))
-            return refuse(parser, "NPY: the header is not a dict");
+            return refuse(parser, "the header is not a dict");
         if (seen && take(parser, '}'))
             break;
         enum error error = parse_entry(parser, header, &seen);
@@ -204,9 +204,9 @@ static enum error parse_dict(struct parser *parser, struct npy_header *header)
     }
     skip_blanks(parser);
     if (parser->next != parser->end)
-        return refuse(parser, "NPY: the header goes on behind its dict");
+        return refuse(parser, "the header goes on behind its dict");
     if (seen != ENTRY_ALL)
-        return refuse(parser, "NPY: the header lacks descr, fortran_order or shape");
+        return refuse(parser, "the header lacks descr, fortran_order or shape");
     return OK;
 }
 
@@ -216,18 +216,18 @@ enum error npy_parse(const uint8_t *data, size_t bytes, struct npy_header *heade
     struct parser parser = {.why = why, .why_bytes = why_bytes};
     size_t known = bytes < MAGIC_BYTES ? bytes : MAGIC_BYTES;
     if (known && memcmp(data, MAGIC, known) != 0)
-        return refuse(&parser, "NPY: the file does not begin as an NPY file does");
+        return refuse(&parser, "the file does not begin as an NPY file does");
     if (bytes < MAGIC_BYTES + 2)
         return ERROR_BUSY;
     uint8_t major = data[6], minor = data[7];
     if (major < 1 || major > 3 || minor != 0)
-        return refuse(&parser, "NPY: format %u.%u is not known", major, minor);
+        return refuse(&parser, "format %u.%u is not known", major, minor);
     size_t head = major == 1 ? 10 : 12;
     if (bytes < head)
         return ERROR_BUSY;
     size_t length = major == 1 ? load16(data + 8) : load32(data + 8);
     if (length > HEADER_TEXT_MAX)
-        return refuse(&parser, "NPY: a header of %zu bytes is too large", length);
+        return refuse(&parser, "a header of %zu bytes is too large", length);
     if (bytes - head < length)
         return ERROR_BUSY;
     parser.next = (const char *)data + head;
@@ -241,7 +241,7 @@ enum error npy_parse(const uint8_t *data, size_t bytes, struct npy_header *heade
     header->row_bytes = header->dim * sizes[header->type];
     uint64_t total;
     if (__builtin_mul_overflow(header->rows, header->row_bytes, &total) || total > INT64_MAX)
-        return refuse(&parser, "NPY: %llu rows are too many", (unsigned long long)header->rows);
+        return refuse(&parser, "%llu rows are too many", (unsigned long long)header->rows);
     return OK;
 }
 

@@ -13,8 +13,9 @@ struct npy_header {
     size_t header_bytes; /* where the rows begin */
 };
 /* Parse the header of a format 1.0, 2.0 or 3.0 file. Returns OK; ERROR_BUSY if more bytes are
- * needed; ERROR_INVALID with a text in *why (bad magic, unknown dtype named, Fortran order, not two
- * dimensions, big-endian, dim out of 1..65536). Never reads past bytes. */
+ * needed; ERROR_INVALID with a text in *why that does not say NPY again (bad magic, unknown dtype
+ * named, Fortran order, not two dimensions, big-endian, dim out of 1..65536). Never reads past
+ * bytes. */
 enum error npy_parse(const uint8_t *data, size_t bytes, struct npy_header *header, char *why,
                      size_t why_bytes) MUST_CHECK;
 /* Widen one row: exact for all types. out float[dim]. Returns false if a value is NaN or infinite;
