@@ -24,7 +24,10 @@
 #include <stdint.h>
 
 #define CODEC_DIM_MAX 65536u
-#define CODEC_BLOCK_LANES 32u  /* codes in a FastScan block */
+#define CODEC_BLOCK_LANES 32u /* codes in a FastScan block */
+/* Half widths to allow: a point is missed when its error is larger, on the side that hides it. */
+#define CODEC_EPSILON_1BIT 3.0f
+#define CODEC_EPSILON_4BIT 3.0f
 #define CODEC_SCAN_DIM_MIN 32u /* below this the bounds are too loose: search is an exact scan */
 
 /* Half widths allowed by each stage of a search. Provisional. */
@@ -108,8 +111,9 @@ void codec_query_init(const struct codec *codec, enum metric metric, const float
 
 /* What a query needs of one centre, computed once per centre and query. */
 struct centre_terms {
-    float add;   /* A(q, m) in key order */
-    float reach; /* g = |q - m| */
+    float add;    /* A(q, m) in key order */
+    float reach;  /* g = |q - m|; +infinity where squares leave float: then everything survives */
+    float square; /* |m|^2 */
 };
 /* centre: rotated, float[dim], or NULL for the origin. */
 struct centre_terms codec_query_centre(const struct codec *codec, const struct codec_query *query,

@@ -1,27 +1,51 @@
+/* Which tables this build has, and which one a CPU gets. */
 #include "codec/kernels.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+extern const struct kernels kernels_avx2;
+#elif defined(__aarch64__)
+extern const struct kernels kernels_neon;
+#endif
+
+/* Best last. */
 static const struct kernels *const tables[] = {
+    &kernels_scalar,
 #if defined(__x86_64__)
     &kernels_avx2,
+#elif defined(__aarch64__)
+    &kernels_neon,
 #endif
-    &kernels_scalar,
 };
+#define TABLES (sizeof tables / sizeof *tables)
 
-const struct kernels *kernels_best(void)
+const struct kernels *kernels_at(size_t i)
 {
-    size_t i = 0;
-    while (!tables[i]->supported())
-        i++;
-    return tables[i];
+    return i < TABLES ? tables[i] : NULL;
 }
 
 const struct kernels *kernels_by_name(const char *name)
 {
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        if (strcmp(tables[i]->name, name) == 0 && tables[i]->supported())
+    for (size_t i = 0; i < TABLES; i++) {
+        if (strcmp(tables[i]->name, name) == 0) {
             return tables[i];
+        }
     }
     return NULL;
+}
+
+const struct kernels *kernels_best(void)
+{
+    const char *wanted = getenv("KITH_KERNELS");
+    const struct kernels *named = wanted != NULL ? kernels_by_name(wanted) : NULL;
+    if (named != NULL && named->supported()) {
+        return named;
+    }
+    size_t i = TABLES - 1;
+    while (i > 0 && !tables[i]->supported()) {
+        i--;
+    }
+    return tables[i];
 }

@@ -1,8 +1,18 @@
-/* One table of functions per instruction set; the scalar one defines every answer.
+/* The inner loops of the codec, one table of functions per instruction set.
  *
- * Integer results and encode are identical on every table. Float sums run over 16 lanes (element i
- * goes to lane i mod 16, lanes added as a tree 8, 4, 2, 1), multiply and add rounded separately, so
- * exact keys are identical too. To add a machine: add kernels_<isa>.c and a row in kernels.c. */
+ * kernels_scalar.c is the reference: it defines the answer, and every other table gives the same
+ * bytes. That holds for floats too, because the order of every float operation is fixed here and
+ * nothing is contracted (-ffp-contract=off, no FMA):
+ *
+ *   sum over n floats   blocks of KERNEL_SUM_BLOCK elements; in a block, lane l of 16 adds elements
+ *                       l, l+16, l+32 ... in float; the 16 lane sums are added to 16 doubles, and
+ *                       these at the end as a tree: l with l+8, then l+4, l+2, l+1. At most 16
+ * float additions in a row: within 1.1e-6 of the sum of the terms' magnitudes. Hadamard the scale
+ * first, then butterflies (a+b, a-b) over distances 1, 2, 4, ... integers            exact, so in
+ * any order.
+ *
+ * A table is constant, any thread. Pointers need no alignment beyond their type's; nothing past the
+ * given lengths is read or written unless said. */
 #ifndef KITH_CODEC_KERNELS_H
 #define KITH_CODEC_KERNELS_H
 
@@ -10,41 +20,105 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One block's scan: bound = (add + f_add) + f_mul * (step * sum + shift), and a lane survives when
- * bound >= threshold. shift holds both the table's bias and the half width (f_mul is never
- * negative). */
-struct scan_query {
-    const uint8_t *table; /* [columns][16] u8 */
-    size_t columns;
-    float step, shift, add, threshold;
+#define KERNEL_SUM_BLOCK 256u
+/* Byte streams of queries are zero up to a multiple of this, so that no kernel needs a tail. */
+#define KERNEL_PAD 64u
+
+static inline size_t round_to_pad(size_t n)
+{
+    return (n + KERNEL_PAD - 1) / KERNEL_PAD * KERNEL_PAD;
+}
+
+/* Zero to one threshold in each 1/16 of the range of magnitudes: rank = base[high] plus one when
+ * low > after[high]. codebook.h makes these. */
+struct rank_table {
+    uint8_t base[16];
+    uint8_t after[16]; /* 255: no threshold here */
+    uint8_t level[16]; /* level of a rank, 8 in use */
+};
+
+/* Magnitudes of a vector in 12 bits, 1/32 of a level's unit, as three planes. */
+struct magnitudes {
+    uint8_t *high;  /* bits 8..11 */
+    uint8_t *low;   /* bits 0..7 */
+    uint8_t *units; /* rounded to whole units, 0..128 */
+};
+
+/* bound = f_mul * (sum * step + bias) + f_add + add; a lane survives unless bound < threshold. */
+struct scan_line {
+    float step;
+    float bias;
+    float add;
+    float threshold;
+};
+
+/* What one row code gives: the integer inner product with the query and its own square. */
+struct row_sums {
+    int32_t dot;
+    uint32_t square;
 };
 
 struct kernels {
     const char *name;
     bool (*supported)(void);
-    /* In-place natural-order Walsh-Hadamard transform of n = 2^k floats, scaled by `scale`. */
+
+    /* Rotation. bits: bit j of byte j/8 negates x[j]. n of hadamard: a power of two. */
+    void (*copy_signed)(float *out, const float *x, const uint8_t *bits, size_t n);
     void (*hadamard)(float *x, size_t n, float scale);
-    /* ||a-b||^2-style sums, a at any alignment (bytes of float[n]). */
-    float (*dot)(const uint8_t *a, const float *b, size_t n);
-    float (*square_distance)(const uint8_t *a, const float *b, size_t n);
-    float (*absolute_distance)(const uint8_t *a, const float *b, size_t n);
-    /* FastScan: sums[32] of one block. */
-    void (*block_sums)(const uint8_t *codes, const uint8_t *table, size_t columns, uint32_t *sums);
-    /* Fused scan of one block: mask of surviving lanes, their bounds in bounds[32]. */
-    uint32_t (*scan_block)(const struct scan_query *query, const uint8_t *block, float *bounds);
-    /* sum of level(code j) * query[j] over dims; row nibbles (codec.c). */
-    int32_t (*row_dot)(const uint8_t *code, const int8_t *query, size_t dim);
-    /* Nearest 4-bit code of z[j] * factor for every j; returns sum z[j]*level / sqrt(sum level^2),
-     * the figure the scale search maximises. */
-    float (*quantise)(const float *z, size_t n, float factor, uint8_t *codes);
+
+    /* Exact sums; x float[n], y float[n] as bytes at any alignment. */
+    double (*dot)(const float *x, const uint8_t *y, size_t n);
+    double (*squared_distance)(const float *x, const uint8_t *y, size_t n);
+    double (*absolute_distance)(const float *x, const uint8_t *y, size_t n);
+    /* Sum of x[j] * levels[j], and of |x[j]|. */
+    double (*dot_levels)(const float *x, const int8_t *levels, size_t n);
+    double (*absolute_sum)(const float *x, size_t n);
+
+    /* Encoding. Planes and ranks hold n bytes rounded up to KERNEL_PAD; the padding is written. */
+    void (*subtract)(float *out, const float *x, const float *y, size_t n);
+    /* 1 bit: bit j of byte j/8 set when x[j] has no sign bit; ceil(n/8) bytes. */
+    void (*sign_bits)(const float *x, size_t n, uint8_t *bits);
+    void (*magnitudes)(const float *x, size_t n, float scale, struct magnitudes out);
+    /* *dot = sum of units * level of the rank, *square = sum of the levels' squares; the caller
+     * takes the padding (magnitude 0, rank 0) off. n: a multiple of KERNEL_PAD. */
+    void (*try_ranks)(struct magnitudes magnitudes, size_t n, const struct rank_table *table,
+                      uint32_t *dot, uint32_t *square);
+    /* index 0..15 in order of level (7 - rank below zero, 8 + rank above) and the signed level. */
+    void (*take_ranks)(struct magnitudes magnitudes, const float *x, size_t n,
+                       const struct rank_table *table, uint8_t *indices, int8_t *levels);
+
+    /* First stage: sums[32] of lut over the columns of one block; the u8 lut is 16 bytes a column,
+     * zero for one column more when column_count is odd. */
+    void (*scan_sums)(const uint8_t *codes, size_t column_count, const uint8_t *lut,
+                      uint32_t *sums);
+    /* The same over block_count blocks of column_count * 16 + 256 bytes, fused with the bounds and
+     * their comparison. Not a number counts as survived, with bound +infinity. */
+    void (*scan_blocks)(const uint8_t *blocks, size_t block_count, size_t column_count,
+                        const uint8_t *lut, const struct scan_line *line, uint32_t *survivors,
+                        float *bounds);
+
+    /* Second stage: nibbles of code_bytes bytes against two int8 streams (zero up to KERNEL_PAD):
+     * low nibbles with low[], high ones with high[]. A nibble the vector lacks counts in square as
+     * written: the caller takes it off. */
+    struct row_sums (*row_sums)(const uint8_t *code, size_t code_bytes, const int8_t *low,
+                                const int8_t *high);
 };
 
-extern const struct kernels kernels_scalar;
-#if defined(__x86_64__)
-extern const struct kernels kernels_avx2;
-#endif
+/* Byte k of a column holds lane fastscan_lane(k) in its low nibble and that + 16 in its high. */
+static inline unsigned fastscan_lane(unsigned byte)
+{
+    return byte / 2 + (byte % 2) * 8;
+}
 
+extern const struct kernels kernels_scalar;
+
+/* The best table of this CPU, or the one KITH_KERNELS names ("scalar", "avx2", "avx512", "neon").
+ * A name that is unknown, or whose instructions the CPU lacks, is ignored: the answers are the same
+ * bytes anyway, and codec_kernels_name tells which one runs. */
 const struct kernels *kernels_best(void);
-const struct kernels *kernels_by_name(const char *name); /* NULL if unknown or unsupported */
+/* NULL: no such table in this build. It may still not be supported(). */
+const struct kernels *kernels_by_name(const char *name);
+/* Every table of this build, scalar first; NULL after the last. */
+const struct kernels *kernels_at(size_t i);
 
 #endif

@@ -1,306 +1,602 @@
-/* AVX2: the same answers as kernels_scalar.c, 8 floats or 32 bytes at a time. No fused
- * multiply-add: products and sums round separately, as in the reference. */
+/* AVX2 (every x86-64 server since 2015): the same bytes as kernels_scalar.c. */
 #include "codec/kernels.h"
 
 #if defined(__x86_64__)
 
 #include <immintrin.h>
 #include <math.h>
+#include <string.h>
 
 #include "codec/codebook.h"
-#include "codec/codec.h"
 
-#define FLUSH_COLUMNS 512 /* 256 a 128-bit half: 255 * 256 still fits u16 */
-
-static bool avx2_supported(void)
+static bool supported(void)
 {
-    return __builtin_cpu_supports("avx2");
+    return __builtin_cpu_supports("avx2") != 0;
 }
 
-/* Stages of half-width 1, 2 and 4 inside one register; signs by xor, so rounding is as in the
- * reference. */
-static __m256 hadamard8(__m256 x)
+/* ---- memory ---- */
+
+static inline __m256i load_bytes(const void *bytes)
 {
-    const __m256 odd = _mm256_castsi256_ps(
-        _mm256_setr_epi32(0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN));
-    const __m256 pair = _mm256_castsi256_ps(
-        _mm256_setr_epi32(0, 0, INT32_MIN, INT32_MIN, 0, 0, INT32_MIN, INT32_MIN));
-    const __m256 quad = _mm256_castsi256_ps(
-        _mm256_setr_epi32(0, 0, 0, 0, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN));
-    x = _mm256_add_ps(_mm256_moveldup_ps(x), _mm256_xor_ps(_mm256_movehdup_ps(x), odd));
-    x = _mm256_add_ps(_mm256_permute_ps(x, 0x44), _mm256_xor_ps(_mm256_permute_ps(x, 0xEE), pair));
-    return _mm256_add_ps(_mm256_permute2f128_ps(x, x, 0x00),
-                         _mm256_xor_ps(_mm256_permute2f128_ps(x, x, 0x11), quad));
+    return _mm256_loadu_si256(bytes);
 }
 
-static void avx2_hadamard(float *x, size_t n, float scale)
+static inline __m256 load_floats(const void *bytes)
 {
-    if (n < 8) {
-        kernels_scalar.hadamard(x, n, scale);
-        return;
+    return _mm256_loadu_ps(bytes);
+}
+
+/* All ones in the first n of 8 lanes. */
+static inline __m256i lane_mask(size_t n)
+{
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n < 8 ? n : 8)), lanes);
+}
+
+/* The first n of 8 floats, the others zero; memory past them is not touched. */
+static inline __m256 load_first(const void *bytes, size_t n)
+{
+    return _mm256_maskload_ps(bytes, lane_mask(n));
+}
+
+static inline __m256 absolute(__m256 x)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
+/* ---- rotation ---- */
+
+/* The sign bit in each lane whose bit is set. */
+static inline __m256 sign_mask(uint8_t bits)
+{
+    const __m256i shifts = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24);
+    const __m256i shifted = _mm256_sllv_epi32(_mm256_set1_epi32(bits), shifts);
+    return _mm256_and_ps(_mm256_castsi256_ps(shifted), _mm256_set1_ps(-0.0f));
+}
+
+static void copy_signed(float *out, const float *x, const uint8_t *bits, size_t n)
+{
+    size_t j = 0;
+    for (; j + 8 <= n; j += 8) {
+        _mm256_storeu_ps(out + j, _mm256_xor_ps(load_floats(x + j), sign_mask(bits[j / 8])));
     }
-    for (size_t i = 0; i < n; i += 8)
-        _mm256_storeu_ps(x + i, hadamard8(_mm256_loadu_ps(x + i)));
-    for (size_t half = 8; half < n; half *= 2) {
-        for (size_t i = 0; i < n; i += 2 * half) {
-            for (size_t j = i; j < i + half; j += 8) {
-                __m256 a = _mm256_loadu_ps(x + j), b = _mm256_loadu_ps(x + j + half);
-                _mm256_storeu_ps(x + j, _mm256_add_ps(a, b));
-                _mm256_storeu_ps(x + j + half, _mm256_sub_ps(a, b));
+    if (j < n) {
+        const __m256 flipped = _mm256_xor_ps(load_first(x + j, n - j), sign_mask(bits[j / 8]));
+        _mm256_maskstore_ps(out + j, lane_mask(n - j), flipped);
+    }
+}
+
+/* Butterflies over distances 1, 2 and 4 of eight floats: a+b where the mask is clear, a-b (with the
+ * operands in place: swapped - kept) where it is set. */
+static inline __m256 butterflies_of_eight(__m256 x)
+{
+    const __m256 odd = _mm256_setr_ps(0.0f, -0.0f, 0.0f, -0.0f, 0.0f, -0.0f, 0.0f, -0.0f);
+    const __m256 pair = _mm256_setr_ps(0.0f, 0.0f, -0.0f, -0.0f, 0.0f, 0.0f, -0.0f, -0.0f);
+    const __m256 half = _mm256_setr_ps(0.0f, 0.0f, 0.0f, 0.0f, -0.0f, -0.0f, -0.0f, -0.0f);
+    x = _mm256_add_ps(_mm256_permute_ps(x, 0xb1), _mm256_xor_ps(x, odd));
+    x = _mm256_add_ps(_mm256_permute_ps(x, 0x4e), _mm256_xor_ps(x, pair));
+    return _mm256_add_ps(_mm256_permute2f128_ps(x, x, 1), _mm256_xor_ps(x, half));
+}
+
+static void hadamard_small(float *x, size_t n, float scale)
+{
+    for (size_t j = 0; j < n; j++) {
+        x[j] *= scale;
+    }
+    for (size_t distance = 1; distance < n; distance *= 2) {
+        for (size_t j = 0; j < n; j++) {
+            if ((j & distance) == 0) {
+                const float a = x[j], b = x[j + distance];
+                x[j] = a + b;
+                x[j + distance] = a - b;
             }
         }
     }
-    __m256 factor = _mm256_set1_ps(scale);
-    for (size_t i = 0; i < n; i += 8)
-        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), factor));
 }
 
-/* Lanes 0..7 in low, 8..15 in high; the tree of the reference. */
-static float tree_sum(__m256 low, __m256 high)
+static inline void butterfly(__m256 *a, __m256 *b)
 {
-    __m256 eight = _mm256_add_ps(low, high);
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    const __m256 sum = _mm256_add_ps(*a, *b);
+    *b = _mm256_sub_ps(*a, *b);
+    *a = sum;
 }
 
-/* n rest (< 16) floats, zeros behind them: adding 0 * 0 changes no lane. */
-static void load_rest(const uint8_t *a, const float *b, size_t n, float *pa, float *pb)
+/* Distances d, 2d and 4d of eight rows in one pass over memory. */
+static void butterflies_three(float *x, size_t n, size_t d)
 {
-    for (size_t i = 0; i < 16; i++)
-        pa[i] = pb[i] = 0;
-    __builtin_memcpy(pa, a, n * sizeof *pa);
-    __builtin_memcpy(pb, b, n * sizeof *pb);
-}
-
-#define SUM_KERNEL(name, TERM)                                                                     \
-    static float name(const uint8_t *bytes, const float *b, size_t n)                              \
-    {                                                                                              \
-        __m256 low = _mm256_setzero_ps(), high = low;                                              \
-        size_t i = 0;                                                                              \
-        for (; i + 16 <= n; i += 16) {                                                             \
-            const uint8_t *at = bytes + i * sizeof(float);                                         \
-            __m256 x = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)at)); \
-            __m256 y =                                                                             \
-                _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)(at + 32))); \
-            low = _mm256_add_ps(low, TERM(x, _mm256_loadu_ps(b + i)));                             \
-            high = _mm256_add_ps(high, TERM(y, _mm256_loadu_ps(b + i + 8)));                       \
-        }                                                                                          \
-        if (i < n) {                                                                               \
-            float pa[16], pb[16];                                                                  \
-            load_rest(bytes + i * sizeof(float), b + i, n - i, pa, pb);                            \
-            low = _mm256_add_ps(low, TERM(_mm256_loadu_ps(pa), _mm256_loadu_ps(pb)));              \
-            high = _mm256_add_ps(high, TERM(_mm256_loadu_ps(pa + 8), _mm256_loadu_ps(pb + 8)));    \
-        }                                                                                          \
-        return tree_sum(low, high);                                                                \
+    for (size_t i = 0; i < n; i += 8 * d) {
+        for (size_t j = i; j < i + d; j += 8) {
+            __m256 r[8];
+            for (size_t k = 0; k < 8; k++) {
+                r[k] = load_floats(x + j + k * d);
+            }
+            for (size_t k = 0; k < 8; k += 2) {
+                butterfly(&r[k], &r[k + 1]);
+            }
+            butterfly(&r[0], &r[2]);
+            butterfly(&r[1], &r[3]);
+            butterfly(&r[4], &r[6]);
+            butterfly(&r[5], &r[7]);
+            for (size_t k = 0; k < 4; k++) {
+                butterfly(&r[k], &r[k + 4]);
+            }
+            for (size_t k = 0; k < 8; k++) {
+                _mm256_storeu_ps(x + j + k * d, r[k]);
+            }
+        }
     }
+}
 
-static inline __m256 square(__m256 x, __m256 y)
+static void butterflies_one(float *x, size_t n, size_t d)
 {
-    __m256 difference = _mm256_sub_ps(x, y);
+    for (size_t i = 0; i < n; i += 2 * d) {
+        for (size_t j = i; j < i + d; j += 8) {
+            __m256 a = load_floats(x + j), b = load_floats(x + j + d);
+            butterfly(&a, &b);
+            _mm256_storeu_ps(x + j, a);
+            _mm256_storeu_ps(x + j + d, b);
+        }
+    }
+}
+
+static void hadamard(float *x, size_t n, float scale)
+{
+    if (n < 8) {
+        hadamard_small(x, n, scale);
+        return;
+    }
+    const __m256 scales = _mm256_set1_ps(scale);
+    for (size_t j = 0; j < n; j += 8) {
+        _mm256_storeu_ps(x + j, butterflies_of_eight(_mm256_mul_ps(load_floats(x + j), scales)));
+    }
+    size_t d = 8;
+    for (; d * 8 <= n; d *= 8) {
+        butterflies_three(x, n, d);
+    }
+    for (; d < n; d *= 2) {
+        butterflies_one(x, n, d);
+    }
+}
+
+/* ---- sums ---- */
+
+/* Sixteen lanes as four vectors of doubles, in order. */
+struct lanes {
+    __m256d done[4];
+};
+
+static inline void lanes_add(struct lanes *lanes, __m256 a, __m256 b)
+{
+    const __m256d parts[4] = {
+        _mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)),
+        _mm256_cvtps_pd(_mm256_castps256_ps128(b)), _mm256_cvtps_pd(_mm256_extractf128_ps(b, 1))};
+    for (size_t i = 0; i < 4; i++) {
+        lanes->done[i] = _mm256_add_pd(lanes->done[i], parts[i]);
+    }
+}
+
+static inline double lanes_total(const struct lanes *lanes)
+{
+    const __m256d low = _mm256_add_pd(lanes->done[0], lanes->done[2]);
+    const __m256d high = _mm256_add_pd(lanes->done[1], lanes->done[3]);
+    const __m256d four = _mm256_add_pd(low, high);
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(two) + _mm_cvtsd_f64(_mm_unpackhi_pd(two, two));
+}
+
+/* The order of kernels.h for a TERM of two vectors, A of x and B of y, whose zero lanes give 0.
+ * LOAD and LOAD_FIRST read eight of y at element j. */
+#define SUM_OF(n, LOAD, LOAD_FIRST, TERM)                                                          \
+    struct lanes lanes = {                                                                         \
+        {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}};     \
+    size_t j = 0;                                                                                  \
+    while (j < (n)) {                                                                              \
+        const size_t end = (n)-j < KERNEL_SUM_BLOCK ? (n) : j + KERNEL_SUM_BLOCK;                  \
+        __m256 first = _mm256_setzero_ps(), second = _mm256_setzero_ps();                          \
+        for (; j + 16 <= end; j += 16) {                                                           \
+            first = _mm256_add_ps(first, TERM(load_floats(x + j), LOAD(j)));                       \
+            second = _mm256_add_ps(second, TERM(load_floats(x + j + 8), LOAD(j + 8)));             \
+        }                                                                                          \
+        if (j < end) {                                                                             \
+            const size_t left = end - j;                                                           \
+            first = _mm256_add_ps(first, TERM(load_first(x + j, left), LOAD_FIRST(j, left)));      \
+            if (left > 8) {                                                                        \
+                second = _mm256_add_ps(                                                            \
+                    second, TERM(load_first(x + j + 8, left - 8), LOAD_FIRST(j + 8, left - 8)));   \
+            }                                                                                      \
+            j = end;                                                                               \
+        }                                                                                          \
+        lanes_add(&lanes, first, second);                                                          \
+    }                                                                                              \
+    return lanes_total(&lanes)
+
+#define FLOATS_OF_Y(j) load_floats(y + (j) * sizeof(float))
+#define FIRST_OF_Y(j, n) load_first(y + (j) * sizeof(float), n)
+
+static double dot(const float *x, const uint8_t *y, size_t n)
+{
+    SUM_OF(n, FLOATS_OF_Y, FIRST_OF_Y, _mm256_mul_ps);
+}
+
+static inline __m256 squared_difference(__m256 a, __m256 b)
+{
+    const __m256 difference = _mm256_sub_ps(a, b);
     return _mm256_mul_ps(difference, difference);
 }
 
-static inline __m256 absolute(__m256 x, __m256 y)
+static double squared_distance(const float *x, const uint8_t *y, size_t n)
 {
-    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_sub_ps(x, y));
+    SUM_OF(n, FLOATS_OF_Y, FIRST_OF_Y, squared_difference);
 }
 
-SUM_KERNEL(avx2_dot, _mm256_mul_ps)
-SUM_KERNEL(avx2_square_distance, square)
-SUM_KERNEL(avx2_absolute_distance, absolute)
+static inline __m256 absolute_difference(__m256 a, __m256 b)
+{
+    return absolute(_mm256_sub_ps(a, b));
+}
 
-/* 32 sums in four registers of eight: vectors 0-7, 8-15, 16-23, 24-31. */
-struct sums {
-    __m256i v[4];
+static double absolute_distance(const float *x, const uint8_t *y, size_t n)
+{
+    SUM_OF(n, FLOATS_OF_Y, FIRST_OF_Y, absolute_difference);
+}
+
+static inline __m256 load_levels(const int8_t *levels)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)levels)));
+}
+
+static inline __m256 load_first_levels(const int8_t *levels, size_t n)
+{
+    int8_t first[8] = {0};
+    memcpy(first, levels, n < 8 ? n : 8);
+    return load_levels(first);
+}
+
+#define LEVELS(j) load_levels(levels + (j))
+#define FIRST_LEVELS(j, n) load_first_levels(levels + (j), n)
+
+static double dot_levels(const float *x, const int8_t *levels, size_t n)
+{
+    SUM_OF(n, LEVELS, FIRST_LEVELS, _mm256_mul_ps);
+}
+
+static inline __m256 absolute_first(__m256 a, __m256 b)
+{
+    (void)b;
+    return absolute(a);
+}
+
+#define NOTHING(j) _mm256_setzero_ps()
+#define NOTHING_FIRST(j, n) _mm256_setzero_ps()
+
+static double absolute_sum(const float *x, size_t n)
+{
+    SUM_OF(n, NOTHING, NOTHING_FIRST, absolute_first);
+}
+
+/* ---- encoding ---- */
+
+static void subtract(float *out, const float *x, const float *y, size_t n)
+{
+    size_t j = 0;
+    for (; j + 8 <= n; j += 8) {
+        _mm256_storeu_ps(out + j, _mm256_sub_ps(load_floats(x + j), load_floats(y + j)));
+    }
+    for (; j < n; j++) {
+        out[j] = x[j] - y[j];
+    }
+}
+
+static void sign_bits(const float *x, size_t n, uint8_t *bits)
+{
+    size_t j = 0;
+    for (; j + 8 <= n; j += 8) {
+        bits[j / 8] = (uint8_t)~_mm256_movemask_ps(load_floats(x + j));
+    }
+    if (j < n) {
+        const int negative = _mm256_movemask_ps(load_first(x + j, n - j));
+        bits[j / 8] = (uint8_t)(~negative & ((1 << (n - j)) - 1));
+    }
+}
+
+/* Eight magnitudes of 12 bits as 32-bit integers. */
+static inline __m256i magnitudes_of(__m256 x, __m256 scale)
+{
+    const __m256 scaled = _mm256_mul_ps(absolute(x), scale);
+    return _mm256_cvttps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(4095.0f)));
+}
+
+/* Four vectors of small 32-bit integers as bytes in order. */
+static inline __m256i pack_bytes(__m256i a, __m256i b, __m256i c, __m256i d)
+{
+    const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
+    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+static inline void magnitudes_of_32(const __m256 *x, float scale, struct magnitudes out, size_t j)
+{
+    const __m256 scales = _mm256_set1_ps(scale);
+    const __m256i low_byte = _mm256_set1_epi32(255), half = _mm256_set1_epi32(16);
+    __m256i high[4], low[4], units[4];
+    for (size_t i = 0; i < 4; i++) {
+        const __m256i magnitude = magnitudes_of(x[i], scales);
+        high[i] = _mm256_srli_epi32(magnitude, 8);
+        low[i] = _mm256_and_si256(magnitude, low_byte);
+        units[i] = _mm256_srli_epi32(_mm256_add_epi32(magnitude, half), 5);
+    }
+    _mm256_storeu_si256((void *)(out.high + j), pack_bytes(high[0], high[1], high[2], high[3]));
+    _mm256_storeu_si256((void *)(out.low + j), pack_bytes(low[0], low[1], low[2], low[3]));
+    _mm256_storeu_si256((void *)(out.units + j),
+                        pack_bytes(units[0], units[1], units[2], units[3]));
+}
+
+static void magnitudes(const float *x, size_t n, float scale, struct magnitudes out)
+{
+    for (size_t j = 0; j < round_to_pad(n); j += 32) {
+        __m256 parts[4];
+        for (size_t i = 0; i < 4; i++) {
+            const size_t at = j + 8 * i;
+            parts[i] = at + 8 <= n ? load_floats(x + at)
+                                   : load_first(x + (at < n ? at : 0), at < n ? n - at : 0);
+        }
+        magnitudes_of_32(parts, scale, out, j);
+    }
+}
+
+static inline __m256i load_table(const uint8_t *table)
+{
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)table));
+}
+
+/* Rank tables in registers; low bytes and thresholds moved by 128 for the signed comparison. */
+struct ranks {
+    __m256i base, after, level;
 };
 
-static inline __m256i fold(__m256i x)
+static inline struct ranks ranks_load(const struct rank_table *table)
 {
-    return _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(x)),
-                            _mm256_cvtepu16_epi32(_mm256_extracti128_si256(x, 1)));
+    return (struct ranks){
+        load_table(table->base),
+        _mm256_xor_si256(load_table(table->after), _mm256_set1_epi8(-128)),
+        load_table(table->level),
+    };
 }
 
-/* Accumulators a, c hold whole words of byte pairs, b, d their odd bytes: the even ones follow by
- * subtraction modulo 2^16, which saves a mask a column. */
-static inline struct sums block_sums(const uint8_t *codes, const uint8_t *table, size_t columns)
+static inline __m256i ranks_at(struct magnitudes magnitudes, size_t j, struct ranks ranks)
 {
-    const __m256i nibble = _mm256_set1_epi8(15);
-    struct sums sums = {{_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
-                         _mm256_setzero_si256()}};
-    for (size_t begin = 0; begin < columns; begin += FLUSH_COLUMNS) {
-        size_t end = columns - begin > FLUSH_COLUMNS ? begin + FLUSH_COLUMNS : columns, j = begin;
-        __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
-        for (; j + 2 <= end; j += 2) {
-            __m256i code = _mm256_loadu_si256((const __m256i *)(const void *)(codes + 16 * j));
-            __m256i entry = _mm256_loadu_si256((const __m256i *)(const void *)(table + 16 * j));
-            __m256i low = _mm256_shuffle_epi8(entry, _mm256_and_si256(code, nibble));
-            __m256i high =
-                _mm256_shuffle_epi8(entry, _mm256_and_si256(_mm256_srli_epi16(code, 4), nibble));
-            a = _mm256_add_epi16(a, low);
-            b = _mm256_add_epi16(b, _mm256_srli_epi16(low, 8));
-            c = _mm256_add_epi16(c, high);
-            d = _mm256_add_epi16(d, _mm256_srli_epi16(high, 8));
-        }
-        if (j < end) {
-            __m128i code = _mm_loadu_si128((const __m128i *)(const void *)(codes + 16 * j));
-            __m128i entry = _mm_loadu_si128((const __m128i *)(const void *)(table + 16 * j));
-            __m128i mask = _mm256_castsi256_si128(nibble);
-            __m256i low =
-                _mm256_zextsi128_si256(_mm_shuffle_epi8(entry, _mm_and_si128(code, mask)));
-            __m256i high = _mm256_zextsi128_si256(
-                _mm_shuffle_epi8(entry, _mm_and_si128(_mm_srli_epi16(code, 4), mask)));
-            a = _mm256_add_epi16(a, low);
-            b = _mm256_add_epi16(b, _mm256_srli_epi16(low, 8));
-            c = _mm256_add_epi16(c, high);
-            d = _mm256_add_epi16(d, _mm256_srli_epi16(high, 8));
-        }
-        a = _mm256_sub_epi16(a, _mm256_slli_epi16(b, 8));
-        c = _mm256_sub_epi16(c, _mm256_slli_epi16(d, 8));
-        sums.v[0] = _mm256_add_epi32(sums.v[0], fold(a));
-        sums.v[1] = _mm256_add_epi32(sums.v[1], fold(b));
-        sums.v[2] = _mm256_add_epi32(sums.v[2], fold(c));
-        sums.v[3] = _mm256_add_epi32(sums.v[3], fold(d));
+    const __m256i high = load_bytes(magnitudes.high + j);
+    const __m256i low = _mm256_xor_si256(load_bytes(magnitudes.low + j), _mm256_set1_epi8(-128));
+    const __m256i above = _mm256_cmpgt_epi8(low, _mm256_shuffle_epi8(ranks.after, high));
+    return _mm256_sub_epi8(_mm256_shuffle_epi8(ranks.base, high), above);
+}
+
+static inline uint32_t sum_of_eight(__m256i x)
+{
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(sum);
+}
+
+static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_table *table,
+                      uint32_t *dot_out, uint32_t *square_out)
+{
+    const struct ranks ranks = ranks_load(table);
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i dots = _mm256_setzero_si256(), squares = _mm256_setzero_si256();
+    for (size_t j = 0; j < n; j += 32) {
+        const __m256i level = _mm256_shuffle_epi8(ranks.level, ranks_at(magnitudes, j, ranks));
+        /* pairs: at most 2 * 128 * 104, no saturation */
+        const __m256i products = _mm256_maddubs_epi16(load_bytes(magnitudes.units + j), level);
+        const __m256i own = _mm256_maddubs_epi16(level, level);
+        dots = _mm256_add_epi32(dots, _mm256_madd_epi16(products, ones));
+        squares = _mm256_add_epi32(squares, _mm256_madd_epi16(own, ones));
     }
-    return sums;
+    *dot_out = sum_of_eight(dots);
+    *square_out = sum_of_eight(squares);
 }
 
-static void avx2_block_sums(const uint8_t *codes, const uint8_t *table, size_t columns,
-                            uint32_t *out)
+/* 0xff in byte i for float j + i below zero (or -0), of those that exist. */
+static inline __m256i negative_bytes(const float *x, size_t n, size_t j)
 {
-    struct sums sums = block_sums(codes, table, columns);
-    for (size_t i = 0; i < 4; i++)
-        _mm256_storeu_si256((__m256i *)(void *)(out + 8 * i), sums.v[i]);
+    uint32_t negative = 0;
+    for (size_t i = 0; i < 32 && j + i < n; i += 8) {
+        const size_t at = j + i;
+        const __m256 part = at + 8 <= n ? load_floats(x + at) : load_first(x + at, n - at);
+        negative |= (uint32_t)_mm256_movemask_ps(part) << i;
+    }
+    const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                            2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
+    const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32((int)negative), spread);
+    return _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
 }
 
-static inline __m256 load8(const uint8_t *p)
+static void take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
+                       const struct rank_table *table, uint8_t *indices, int8_t *levels)
 {
-    return _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    const struct ranks ranks = ranks_load(table);
+    const __m256i eight = _mm256_set1_epi8(8);
+    for (size_t j = 0; j < round_to_pad(n); j += 32) {
+        const __m256i rank = ranks_at(magnitudes, j, ranks);
+        const __m256i negative = negative_bytes(x, n, j);
+        const __m256i level = _mm256_shuffle_epi8(ranks.level, rank);
+        /* below zero: ~rank + 8 = 7 - rank, and ~level + 1 */
+        const __m256i index = _mm256_add_epi8(_mm256_xor_si256(rank, negative), eight);
+        const __m256i own = _mm256_sub_epi8(_mm256_xor_si256(level, negative), negative);
+        _mm256_storeu_si256((void *)(indices + j), index);
+        _mm256_storeu_si256((void *)(levels + j), own);
+    }
 }
 
-static uint32_t avx2_scan_block(const struct scan_query *query, const uint8_t *block, float *bounds)
+/* ---- first stage ---- */
+
+/* Sums of 32 lanes, in order, as four vectors of 32-bit integers. */
+struct sums {
+    __m256i of[4];
+};
+
+static inline __m256i widen(__m256i sums)
 {
-    struct sums sums = block_sums(block, query->table, query->columns);
-    const uint8_t *f_mul = block + 16 * query->columns;
-    const uint8_t *f_add = f_mul + CODEC_BLOCK_LANES * sizeof(float);
-    const __m256 step = _mm256_set1_ps(query->step), shift = _mm256_set1_ps(query->shift);
-    const __m256 add = _mm256_set1_ps(query->add), threshold = _mm256_set1_ps(query->threshold);
-    uint32_t mask = 0;
+    return _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(sums)),
+                            _mm256_cvtepu16_epi32(_mm256_extracti128_si256(sums, 1)));
+}
+
+/* Two columns, one in each half, in 16-bit sums of low and high nibbles: .. holds even bytes plus
+ * 256 times the odd ones, modulo 2^16, and ..odd the odd ones. */
+struct columns {
+    __m256i low, low_odd, high, high_odd;
+};
+
+static inline void columns_add(struct columns *sums, __m256i codes, __m256i lut)
+{
+    const __m256i mask = _mm256_set1_epi8(15);
+    const __m256i low = _mm256_shuffle_epi8(lut, _mm256_and_si256(codes, mask));
+    const __m256i high =
+        _mm256_shuffle_epi8(lut, _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask));
+    sums->low = _mm256_add_epi16(sums->low, low);
+    sums->low_odd = _mm256_add_epi16(sums->low_odd, _mm256_srli_epi16(low, 8));
+    sums->high = _mm256_add_epi16(sums->high, high);
+    sums->high_odd = _mm256_add_epi16(sums->high_odd, _mm256_srli_epi16(high, 8));
+}
+
+/* Even bytes are lanes 0..7, odd ones 8..15. */
+static inline void columns_flush(const struct columns *sums, struct sums *total)
+{
+    const __m256i low = _mm256_sub_epi16(sums->low, _mm256_slli_epi16(sums->low_odd, 8));
+    const __m256i high = _mm256_sub_epi16(sums->high, _mm256_slli_epi16(sums->high_odd, 8));
+    total->of[0] = _mm256_add_epi32(total->of[0], widen(low));
+    total->of[1] = _mm256_add_epi32(total->of[1], widen(sums->low_odd));
+    total->of[2] = _mm256_add_epi32(total->of[2], widen(high));
+    total->of[3] = _mm256_add_epi32(total->of[3], widen(sums->high_odd));
+}
+
+/* 256 steps of 255 still fit 16 bits. */
+#define FLUSH_PAIRS ((size_t)256)
+
+static inline struct sums block_sums(const uint8_t *codes, size_t column_count, const uint8_t *lut)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    struct sums total = {{zero, zero, zero, zero}};
+    const size_t pairs = column_count / 2;
+    size_t pair = 0;
+    do {
+        struct columns sums = {zero, zero, zero, zero};
+        const size_t end = pairs - pair < FLUSH_PAIRS ? pairs : pair + FLUSH_PAIRS;
+        for (; pair < end; pair++) {
+            columns_add(&sums, load_bytes(codes + pair * 32), load_bytes(lut + pair * 32));
+        }
+        columns_flush(&sums, &total);
+    } while (pair < pairs);
+    if (column_count % 2 != 0) {
+        struct columns sums = {zero, zero, zero, zero};
+        const __m128i last = _mm_loadu_si128((const void *)(codes + pairs * 32));
+        columns_add(&sums, _mm256_zextsi128_si256(last), load_bytes(lut + pairs * 32));
+        columns_flush(&sums, &total);
+    }
+    return total;
+}
+
+static void scan_sums(const uint8_t *codes, size_t column_count, const uint8_t *lut, uint32_t *sums)
+{
+    const struct sums total = block_sums(codes, column_count, lut);
     for (size_t i = 0; i < 4; i++) {
-        __m256 ip = _mm256_add_ps(_mm256_mul_ps(step, _mm256_cvtepi32_ps(sums.v[i])), shift);
-        __m256 bound = _mm256_add_ps(_mm256_add_ps(load8(f_add + 32 * i), add),
-                                     _mm256_mul_ps(load8(f_mul + 32 * i), ip));
-        _mm256_storeu_ps(bounds + 8 * i, bound);
-        int lanes = _mm256_movemask_ps(_mm256_cmp_ps(bound, threshold, _CMP_GE_OQ));
-        mask |= (uint32_t)lanes << (8 * i);
+        _mm256_storeu_si256((void *)(sums + 8 * i), total.of[i]);
     }
-    return mask;
 }
 
-static inline __m256i row_products(__m256i levels, __m256i query)
+/* Bounds of eight lanes; not a number becomes +infinity, since min gives its second operand. */
+static inline __m256 bounds_of(__m256i sums, const uint8_t *f_mul, const struct scan_line *line)
 {
-    __m256i words = _mm256_maddubs_epi16(_mm256_abs_epi8(levels), _mm256_sign_epi8(query, levels));
-    return _mm256_madd_epi16(words, _mm256_set1_epi16(1));
+    const __m256 ip =
+        _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(line->step)),
+                      _mm256_set1_ps(line->bias));
+    const __m256 shifted = _mm256_add_ps(_mm256_mul_ps(load_floats(f_mul), ip),
+                                         load_floats(f_mul + 32 * sizeof(float)));
+    const __m256 bound = _mm256_add_ps(shifted, _mm256_set1_ps(line->add));
+    return _mm256_min_ps(bound, _mm256_set1_ps(INFINITY));
 }
 
-static int32_t avx2_row_dot(const uint8_t *code, const int8_t *query, size_t dim)
+static void scan_blocks(const uint8_t *blocks, size_t block_count, size_t column_count,
+                        const uint8_t *lut, const struct scan_line *line, uint32_t *survivors,
+                        float *bounds)
 {
-    const __m256i nibble = _mm256_set1_epi8(15);
-    const __m256i levels = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const __m128i *)(const void *)codebook_levels_4bit));
-    __m256i sum = _mm256_setzero_si256();
-    size_t begin = 0;
-    for (; begin + 128 <= dim; begin += 128, code += 64) {
-        for (size_t i = 0; i < 64; i += 32) {
-            __m256i c = _mm256_loadu_si256((const __m256i *)(const void *)(code + i));
-            __m256i low = _mm256_shuffle_epi8(levels, _mm256_and_si256(c, nibble));
-            __m256i high =
-                _mm256_shuffle_epi8(levels, _mm256_and_si256(_mm256_srli_epi16(c, 4), nibble));
-            const int8_t *q = query + begin + i;
-            sum = _mm256_add_epi32(
-                sum, row_products(low, _mm256_loadu_si256((const __m256i *)(const void *)q)));
-            sum = _mm256_add_epi32(
-                sum,
-                row_products(high, _mm256_loadu_si256((const __m256i *)(const void *)(q + 64))));
+    const size_t code_bytes = column_count * 16;
+    const __m256 threshold = _mm256_set1_ps(line->threshold);
+    for (size_t block = 0; block < block_count; block++) {
+        const uint8_t *codes = blocks + block * (code_bytes + 256);
+        const struct sums sums = block_sums(codes, column_count, lut);
+        uint32_t mask = 0;
+        for (size_t i = 0; i < 4; i++) {
+            const __m256 bound = bounds_of(sums.of[i], codes + code_bytes + 32 * i, line);
+            const __m256 kept = _mm256_cmp_ps(bound, threshold, _CMP_GE_OQ);
+            mask |= (uint32_t)_mm256_movemask_ps(kept) << (8 * i);
+            _mm256_storeu_ps(bounds + block * 32 + 8 * i, bound);
         }
+        survivors[block] = mask;
     }
-    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
-    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1));
-    int32_t total = _mm_cvtsi128_si32(four);
-    return begin < dim ? total + kernels_scalar.row_dot(code, query + begin, dim - begin) : total;
 }
 
-/* Codes of 8 values as eight dwords; adds their products to dots. */
-static inline __m256i quantise8(__m256 z, float factor, __m256 *dots, __m256i *norm)
+/* ---- second stage ---- */
+
+static inline __m256i row_dots(__m256i nibbles, __m256i query, __m256i *squares)
 {
-    __m256 scaled = _mm256_mul_ps(z, _mm256_set1_ps(factor));
-    __m256 magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), scaled);
-    __m256i rank = _mm256_setzero_si256();
-    for (size_t i = 0; i < 7; i++) {
-        __m256 above =
-            _mm256_cmp_ps(magnitude, _mm256_set1_ps(codebook_thresholds_4bit[i]), _CMP_GT_OQ);
-        rank = _mm256_sub_epi32(rank, _mm256_castps_si256(above));
-    }
-    const __m256i levels = _mm256_setr_epi32(5, 15, 25, 36, 48, 62, 79, 104);
-    __m256i level = _mm256_permutevar8x32_epi32(levels, rank);
-    __m256i negative = _mm256_srai_epi32(_mm256_castps_si256(scaled), 31);
-    *norm = _mm256_add_epi32(*norm, _mm256_mullo_epi32(level, level));
-    level = _mm256_sub_epi32(_mm256_xor_si256(level, negative), negative);
-    *dots = _mm256_add_ps(*dots, _mm256_mul_ps(z, _mm256_cvtepi32_ps(level)));
-    __m256i code = _mm256_add_epi32(rank, _mm256_set1_epi32(8));
-    return _mm256_blendv_epi8(code, _mm256_sub_epi32(_mm256_set1_epi32(7), rank), negative);
+    const __m256i levels =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)codebook_levels_4));
+    const __m256i ones = _mm256_set1_epi16(1);
+    const __m256i level = _mm256_shuffle_epi8(levels, nibbles);
+    const __m256i size = _mm256_abs_epi8(level);
+    const __m256i own = _mm256_maddubs_epi16(size, size);
+    /* |level| times the query with the level's sign: pairs stay below 2 * 104 * 127 */
+    const __m256i products = _mm256_maddubs_epi16(size, _mm256_sign_epi8(query, level));
+    *squares = _mm256_add_epi32(*squares, _mm256_madd_epi16(own, ones));
+    return _mm256_madd_epi16(products, ones);
 }
 
-/* Whole groups of 16; the rest (< 16) goes through padded copies whose dots add nothing that the
- * reference would not: padded z is +0, its product 0, its norm subtracted. */
-static float avx2_quantise(const float *z, size_t n, float factor, uint8_t *codes)
+static struct row_sums row_sums(const uint8_t *code, size_t code_bytes, const int8_t *low,
+                                const int8_t *high)
 {
-    __m256 low = _mm256_setzero_ps(), high = low;
-    int64_t norm = 0;
-    for (size_t i = 0; i < n;) {
-        size_t end = n - i > 4096 ? i + 4096 : n; /* 104^2 * 4096 / 8 fits i32 */
-        __m256i part = _mm256_setzero_si256();
-        for (; i < end; i += 16) {
-            float padded[16] = {0};
-            const float *at = z + i;
-            size_t count = end - i < 16 ? end - i : 16;
-            if (count < 16) {
-                __builtin_memcpy(padded, at, count * sizeof *padded);
-                at = padded;
-                norm -= (int64_t)(16 - count) * 25;
-            }
-            __m256i a = quantise8(_mm256_loadu_ps(at), factor, &low, &part);
-            __m256i b = quantise8(_mm256_loadu_ps(at + 8), factor, &high, &part);
-            __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
-            __m128i bytes =
-                _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-            uint8_t out[16];
-            _mm_storeu_si128((__m128i *)(void *)out, bytes);
-            __builtin_memcpy(codes + i, out, count);
+    const __m256i mask = _mm256_set1_epi8(15);
+    __m256i dots = _mm256_setzero_si256(), squares = _mm256_setzero_si256();
+    uint8_t last[32];
+    uint32_t padding = 0;
+    for (size_t i = 0; i < code_bytes; i += 32) {
+        const uint8_t *from = code + i;
+        if (code_bytes - i < 32) {
+            memset(last, 0x88, sizeof last);
+            memcpy(last, from, code_bytes - i);
+            from = last;
+            padding = 2 * (uint32_t)(32 - (code_bytes - i)) * 25; /* level 5 squared, twice */
         }
-        i = end;
-        int32_t parts[8];
-        _mm256_storeu_si256((__m256i *)(void *)parts, part);
-        for (size_t k = 0; k < 8; k++)
-            norm += parts[k];
+        const __m256i codes = load_bytes(from);
+        const __m256i high_nibbles = _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask);
+        const __m256i low_dots =
+            row_dots(_mm256_and_si256(codes, mask), load_bytes(low + i), &squares);
+        const __m256i high_dots = row_dots(high_nibbles, load_bytes(high + i), &squares);
+        dots = _mm256_add_epi32(dots, _mm256_add_epi32(low_dots, high_dots));
     }
-    return tree_sum(low, high) / sqrtf((float)norm);
+    return (struct row_sums){(int32_t)sum_of_eight(dots), sum_of_eight(squares) - padding};
 }
 
 const struct kernels kernels_avx2 = {
     .name = "avx2",
-    .supported = avx2_supported,
-    .hadamard = avx2_hadamard,
-    .dot = avx2_dot,
-    .square_distance = avx2_square_distance,
-    .absolute_distance = avx2_absolute_distance,
-    .block_sums = avx2_block_sums,
-    .scan_block = avx2_scan_block,
-    .row_dot = avx2_row_dot,
-    .quantise = avx2_quantise,
+    .supported = supported,
+    .copy_signed = copy_signed,
+    .hadamard = hadamard,
+    .dot = dot,
+    .squared_distance = squared_distance,
+    .absolute_distance = absolute_distance,
+    .dot_levels = dot_levels,
+    .absolute_sum = absolute_sum,
+    .subtract = subtract,
+    .sign_bits = sign_bits,
+    .magnitudes = magnitudes,
+    .try_ranks = try_ranks,
+    .take_ranks = take_ranks,
+    .scan_sums = scan_sums,
+    .scan_blocks = scan_blocks,
+    .row_sums = row_sums,
 };
 
 #else
-typedef int kernels_avx2_empty;
+enum { KERNELS_AVX2_IS_FOR_X86_64 }; /* a translation unit may not be empty */
 #endif

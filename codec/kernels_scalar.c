@@ -1,149 +1,237 @@
-/* The reference: what every other table is tested against. Compiled without machine flags and
- * without contraction, so that a product and a sum are two roundings everywhere. */
+/* The reference: plain C that defines what every other table must give, byte for byte. */
 #include "codec/kernels.h"
+
+#include "codec/codebook.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "codec/codebook.h"
-#include "codec/codec.h"
+#define LANES 16u
 
-#define LANES 16
-
-static bool scalar_supported(void)
+static bool supported(void)
 {
     return true;
 }
 
-static void scalar_hadamard(float *x, size_t n, float scale)
+/* ---- rotation ---- */
+
+static void copy_signed(float *out, const float *x, const uint8_t *bits, size_t n)
 {
-    for (size_t half = 1; half < n; half *= 2) {
-        for (size_t i = 0; i < n; i += 2 * half) {
-            for (size_t j = i; j < i + half; j++) {
-                float a = x[j], b = x[j + half];
+    for (size_t j = 0; j < n; j++) {
+        out[j] = bits[j / 8] >> (j % 8) & 1 ? -x[j] : x[j];
+    }
+}
+
+static void hadamard(float *x, size_t n, float scale)
+{
+    for (size_t j = 0; j < n; j++) {
+        x[j] *= scale;
+    }
+    for (size_t distance = 1; distance < n; distance *= 2) {
+        for (size_t i = 0; i < n; i += 2 * distance) {
+            for (size_t j = i; j < i + distance; j++) {
+                const float a = x[j], b = x[j + distance];
                 x[j] = a + b;
-                x[j + half] = a - b;
+                x[j + distance] = a - b;
             }
         }
     }
-    for (size_t i = 0; i < n; i++)
-        x[i] *= scale;
 }
 
-static float tree_sum(float *lanes)
+/* ---- sums ---- */
+
+/* Sums on their way: doubles for the blocks done. */
+struct lanes {
+    double done[LANES];
+};
+
+static double lanes_total(struct lanes *lanes)
 {
     for (size_t half = LANES / 2; half > 0; half /= 2) {
-        for (size_t i = 0; i < half; i++)
-            lanes[i] += lanes[i + half];
-    }
-    return lanes[0];
-}
-
-static float load(const uint8_t *p, size_t i)
-{
-    float v;
-    memcpy(&v, p + i * sizeof v, sizeof v);
-    return v;
-}
-
-static float scalar_dot(const uint8_t *a, const float *b, size_t n)
-{
-    float lanes[LANES] = {0};
-    for (size_t i = 0; i < n; i++)
-        lanes[i % LANES] += load(a, i) * b[i];
-    return tree_sum(lanes);
-}
-
-static float scalar_square_distance(const uint8_t *a, const float *b, size_t n)
-{
-    float lanes[LANES] = {0};
-    for (size_t i = 0; i < n; i++) {
-        float difference = load(a, i) - b[i];
-        lanes[i % LANES] += difference * difference;
-    }
-    return tree_sum(lanes);
-}
-
-static float scalar_absolute_distance(const uint8_t *a, const float *b, size_t n)
-{
-    float lanes[LANES] = {0};
-    for (size_t i = 0; i < n; i++)
-        lanes[i % LANES] += fabsf(load(a, i) - b[i]);
-    return tree_sum(lanes);
-}
-
-/* Byte i of a column holds vector order(i) in its low nibble and 16 + order(i) in its high one. */
-static void scalar_block_sums(const uint8_t *codes, const uint8_t *table, size_t columns,
-                              uint32_t *sums)
-{
-    memset(sums, 0, CODEC_BLOCK_LANES * sizeof *sums);
-    for (size_t column = 0; column < columns; column++) {
-        const uint8_t *code = codes + 16 * column, *entry = table + 16 * column;
-        for (size_t i = 0; i < 16; i++) {
-            size_t lane = i / 2 + 8 * (i % 2);
-            sums[lane] += entry[code[i] & 15];
-            sums[lane + 16] += entry[code[i] >> 4];
+        for (size_t l = 0; l < half; l++) {
+            lanes->done[l] += lanes->done[l + half];
         }
     }
+    return lanes->done[0];
 }
 
-static uint32_t scalar_scan_block(const struct scan_query *query, const uint8_t *block,
-                                  float *bounds)
+/* The order of every sum, for a TERM in x and j. */
+#define SUM_OF(n, TERM)                                                                            \
+    struct lanes lanes = {{0}};                                                                    \
+    for (size_t begin = 0; begin < (n); begin += KERNEL_SUM_BLOCK) {                               \
+        const size_t end = (n)-begin < KERNEL_SUM_BLOCK ? (n) : begin + KERNEL_SUM_BLOCK;          \
+        float block[LANES] = {0};                                                                  \
+        for (size_t j = begin; j < end; j++) {                                                     \
+            block[j % LANES] += (TERM);                                                            \
+        }                                                                                          \
+        for (size_t l = 0; l < LANES; l++) {                                                       \
+            lanes.done[l] += (double)block[l];                                                     \
+        }                                                                                          \
+    }                                                                                              \
+    return lanes_total(&lanes)
+
+static float load(const uint8_t *bytes, size_t j)
 {
-    uint32_t sums[CODEC_BLOCK_LANES], mask = 0;
-    scalar_block_sums(block, query->table, query->columns, sums);
-    const uint8_t *f_mul = block + 16 * query->columns;
-    const uint8_t *f_add = f_mul + CODEC_BLOCK_LANES * sizeof(float);
-    for (size_t lane = 0; lane < CODEC_BLOCK_LANES; lane++) {
-        float ip = query->step * (float)(int32_t)sums[lane] + query->shift;
-        bounds[lane] = (load(f_add, lane) + query->add) + load(f_mul, lane) * ip;
-        if (bounds[lane] >= query->threshold)
-            mask |= (uint32_t)1 << lane;
-    }
-    return mask;
+    float value;
+    memcpy(&value, bytes + j * sizeof value, sizeof value);
+    return value;
 }
 
-static int32_t scalar_row_dot(const uint8_t *code, const int8_t *query, size_t dim)
+static double dot(const float *x, const uint8_t *y, size_t n)
 {
-    int32_t sum = 0;
-    for (size_t begin = 0; begin < dim; begin += 128) {
-        size_t dims = dim - begin < 128 ? dim - begin : 128, bytes = (dims + 1) / 2;
-        for (size_t i = 0; i < bytes; i++) {
-            sum += codebook_levels_4bit[code[i] & 15] * query[begin + i];
-            if (bytes + i < dims)
-                sum += codebook_levels_4bit[code[i] >> 4] * query[begin + bytes + i];
-        }
-        code += bytes;
-    }
-    return sum;
+    SUM_OF(n, x[j] * load(y, j));
 }
 
-static float scalar_quantise(const float *z, size_t n, float factor, uint8_t *codes)
+static float square(float x)
 {
-    float dots[LANES] = {0};
-    int64_t norm = 0;
+    return x * x;
+}
+
+static double squared_distance(const float *x, const uint8_t *y, size_t n)
+{
+    SUM_OF(n, square(x[j] - load(y, j)));
+}
+
+static double absolute_distance(const float *x, const uint8_t *y, size_t n)
+{
+    SUM_OF(n, fabsf(x[j] - load(y, j)));
+}
+
+static double dot_levels(const float *x, const int8_t *levels, size_t n)
+{
+    SUM_OF(n, x[j] * (float)levels[j]);
+}
+
+static double absolute_sum(const float *x, size_t n)
+{
+    SUM_OF(n, fabsf(x[j]));
+}
+
+/* ---- encoding ---- */
+
+static void subtract(float *out, const float *x, const float *y, size_t n)
+{
     for (size_t j = 0; j < n; j++) {
-        float scaled = z[j] * factor, magnitude = fabsf(scaled);
-        int rank = 0;
-        for (int i = 0; i < 7; i++)
-            rank += magnitude > codebook_thresholds_4bit[i];
-        codes[j] = (uint8_t)(signbit(scaled) ? 7 - rank : 8 + rank);
-        int level = codebook_levels_4bit[codes[j]];
-        norm += level * level;
-        dots[j % LANES] += z[j] * (float)level;
+        out[j] = x[j] - y[j];
     }
-    return tree_sum(dots) / sqrtf((float)norm);
+}
+
+static void sign_bits(const float *x, size_t n, uint8_t *bits)
+{
+    memset(bits, 0, (n + 7) / 8);
+    for (size_t j = 0; j < n; j++) {
+        if (!signbit(x[j])) {
+            bits[j / 8] = (uint8_t)(bits[j / 8] | 1u << (j % 8));
+        }
+    }
+}
+
+static void magnitudes(const float *x, size_t n, float scale, struct magnitudes out)
+{
+    for (size_t j = 0; j < round_to_pad(n); j++) {
+        const float scaled = j < n ? fabsf(x[j]) * scale : 0.0f;
+        const uint32_t magnitude = (uint32_t)(scaled < 4095.0f ? scaled : 4095.0f);
+        out.high[j] = (uint8_t)(magnitude >> 8);
+        out.low[j] = (uint8_t)magnitude;
+        out.units[j] = (uint8_t)((magnitude + 16) >> 5);
+    }
+}
+
+static unsigned rank_of(struct magnitudes magnitudes, size_t j, const struct rank_table *table)
+{
+    const unsigned high = magnitudes.high[j];
+    return table->base[high] + (magnitudes.low[j] > table->after[high] ? 1u : 0u);
+}
+
+static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_table *table,
+                      uint32_t *dot_out, uint32_t *square_out)
+{
+    uint32_t dot_sum = 0, square_sum = 0;
+    for (size_t j = 0; j < n; j++) {
+        const uint32_t level = table->level[rank_of(magnitudes, j, table)];
+        dot_sum += level * magnitudes.units[j];
+        square_sum += level * level;
+    }
+    *dot_out = dot_sum;
+    *square_out = square_sum;
+}
+
+static void take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
+                       const struct rank_table *table, uint8_t *indices, int8_t *levels)
+{
+    for (size_t j = 0; j < round_to_pad(n); j++) {
+        const unsigned rank = rank_of(magnitudes, j, table);
+        const bool negative = j < n && signbit(x[j]);
+        indices[j] = (uint8_t)(negative ? 7u - rank : 8u + rank);
+        levels[j] = (int8_t)(negative ? -(int)table->level[rank] : (int)table->level[rank]);
+    }
+}
+
+/* ---- search ---- */
+
+static void scan_sums(const uint8_t *codes, size_t column_count, const uint8_t *lut, uint32_t *sums)
+{
+    memset(sums, 0, 32 * sizeof *sums);
+    for (size_t column = 0; column < column_count; column++) {
+        const uint8_t *values = lut + column * 16;
+        for (unsigned k = 0; k < 16; k++) {
+            const uint8_t byte = codes[column * 16 + k];
+            sums[fastscan_lane(k)] += values[byte & 15];
+            sums[fastscan_lane(k) + 16] += values[byte >> 4];
+        }
+    }
+}
+
+static void scan_blocks(const uint8_t *blocks, size_t block_count, size_t column_count,
+                        const uint8_t *lut, const struct scan_line *line, uint32_t *survivors,
+                        float *bounds)
+{
+    const size_t code_bytes = column_count * 16;
+    for (size_t block = 0; block < block_count; block++) {
+        const uint8_t *codes = blocks + block * (code_bytes + 256);
+        uint32_t sums[32], mask = 0;
+        scan_sums(codes, column_count, lut, sums);
+        for (size_t lane = 0; lane < 32; lane++) {
+            const float f_mul = load(codes + code_bytes, lane);
+            const float f_add = load(codes + code_bytes, 32 + lane);
+            const float ip = (float)sums[lane] * line->step + line->bias;
+            float bound = f_mul * ip + f_add + line->add;
+            bound = isnan(bound) ? INFINITY : bound;
+            bounds[block * 32 + lane] = bound;
+            mask |= bound >= line->threshold ? 1u << lane : 0;
+        }
+        survivors[block] = mask;
+    }
+}
+
+static struct row_sums row_sums(const uint8_t *code, size_t code_bytes, const int8_t *low,
+                                const int8_t *high)
+{
+    struct row_sums sums = {0, 0};
+    for (size_t i = 0; i < code_bytes; i++) {
+        const int a = codebook_levels_4[code[i] & 15], b = codebook_levels_4[code[i] >> 4];
+        sums.dot += a * low[i] + b * high[i];
+        sums.square += (uint32_t)(a * a + b * b);
+    }
+    return sums;
 }
 
 const struct kernels kernels_scalar = {
     .name = "scalar",
-    .supported = scalar_supported,
-    .hadamard = scalar_hadamard,
-    .dot = scalar_dot,
-    .square_distance = scalar_square_distance,
-    .absolute_distance = scalar_absolute_distance,
-    .block_sums = scalar_block_sums,
-    .scan_block = scalar_scan_block,
-    .row_dot = scalar_row_dot,
-    .quantise = scalar_quantise,
+    .supported = supported,
+    .copy_signed = copy_signed,
+    .hadamard = hadamard,
+    .dot = dot,
+    .squared_distance = squared_distance,
+    .absolute_distance = absolute_distance,
+    .dot_levels = dot_levels,
+    .absolute_sum = absolute_sum,
+    .subtract = subtract,
+    .sign_bits = sign_bits,
+    .magnitudes = magnitudes,
+    .try_ranks = try_ranks,
+    .take_ranks = take_ranks,
+    .scan_sums = scan_sums,
+    .scan_blocks = scan_blocks,
+    .row_sums = row_sums,
 };

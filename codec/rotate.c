@@ -1,116 +1,149 @@
-/* Rounds t = 0, 1, 2: signs; from the second round on y[j] <- y[(stride * j) mod dim] (unless dim
- * is a power of two); greedy descending power-of-two chunks, each transformed and scaled by n^-1/2.
- */
+/* The rotation of rotate.h: tables once, then three rounds over two buffers. */
 #include "codec/rotate.h"
 
+#include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+static void *must(void *memory)
+{
+    if (memory == NULL) {
+        abort();
+    }
+    return memory;
+}
 
 uint64_t splitmix64(uint64_t *state)
 {
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
 
-static uint32_t common_divisor(uint32_t a, uint32_t b)
+static uint32_t gcd(uint32_t a, uint32_t b)
 {
     while (b != 0) {
-        uint32_t rest = a % b;
+        const uint32_t rest = a % b;
         a = b;
         b = rest;
     }
     return a;
 }
 
-/* The smallest integer from the golden section of dim on that is coprime to it. */
+/* The smallest integer from 0.618 dim on that is coprime to it: neighbours end up far apart. */
 static uint32_t stride_of(uint32_t dim)
 {
     uint32_t stride = (uint32_t)(0.6180339887 * (double)dim);
-    if (stride == 0)
+    if (stride == 0) {
         stride = 1;
-    while (common_divisor(stride, dim) != 1)
+    }
+    while (gcd(stride, dim) != 1) {
         stride++;
+    }
     return stride;
 }
 
-void rotation_init(struct rotation *rotation, uint32_t dim, uint64_t seed, uint64_t *signs)
+static uint16_t *sources_new(uint32_t dim, uint32_t stride)
 {
-    rotation->dim = dim;
-    rotation->stride = (dim & (dim - 1)) == 0 ? 0 : stride_of(dim);
-    rotation->signs = signs;
-    size_t words = ROTATE_ROUNDS * (((size_t)dim + 63) / 64);
-    for (size_t i = 0; i < words; i++)
-        signs[i] = splitmix64(&seed);
-}
-
-/* Flip the sign bit where the word's bit is set: exact, and without a branch. */
-static void apply_signs(float *x, const uint64_t *signs, size_t dim)
-{
-    for (size_t j = 0; j < dim; j++) {
-        uint32_t bits;
-        memcpy(&bits, &x[j], sizeof bits);
-        bits ^= (uint32_t)((signs[j / 64] >> (j % 64)) & 1) << 31;
-        memcpy(&x[j], &bits, sizeof bits);
+    uint16_t *sources = must(malloc(dim * sizeof *sources));
+    for (uint32_t j = 0, source = 0; j < dim; j++) {
+        sources[j] = (uint16_t)source;
+        source += stride;
+        source -= source >= dim ? dim : 0;
     }
+    return sources;
 }
 
-static void apply_chunks(const struct kernels *kernels, float *x, size_t dim)
+void rotation_init(struct rotation *rotation, uint32_t dim, uint64_t seed,
+                   const struct kernels *kernels)
 {
-    for (size_t begin = 0; begin < dim;) {
-        size_t n = (size_t)1 << (63 - __builtin_clzll((unsigned long long)(dim - begin)));
-        kernels->hadamard(x + begin, n, (float)(1.0 / sqrt((double)n)));
-        begin += n;
-    }
-}
-
-static void permute(const float *x, float *y, uint32_t dim, uint32_t stride)
-{
-    for (uint32_t j = 0, from = 0; j < dim; j++) {
-        y[j] = x[from];
-        from += stride;
-        if (from >= dim)
-            from -= dim;
-    }
-}
-
-static void permute_back(const float *y, float *x, uint32_t dim, uint32_t stride)
-{
-    for (uint32_t j = 0, to = 0; j < dim; j++) {
-        x[to] = y[j];
-        to += stride;
-        if (to >= dim)
-            to -= dim;
-    }
-}
-
-void rotation_apply(const struct rotation *rotation, const struct kernels *kernels, const float *x,
-                    float *y, float *work)
-{
-    size_t dim = rotation->dim, words = (dim + 63) / 64;
-    memcpy(y, x, dim * sizeof *y);
-    for (size_t t = 0; t < ROTATE_ROUNDS; t++) {
-        apply_signs(y, rotation->signs + t * words, dim);
-        if (t > 0 && rotation->stride != 0) {
-            memcpy(work, y, dim * sizeof *y);
-            permute(work, y, rotation->dim, rotation->stride);
+    assert(dim >= 1 && dim <= 65536);
+    const size_t sign_bytes = ((size_t)dim + 63) / 64 * 8;
+    const bool power_of_two = (dim & (dim - 1)) == 0;
+    *rotation = (struct rotation){
+        .dim = dim,
+        .stride = power_of_two ? 1 : stride_of(dim),
+        .sign_bytes = sign_bytes,
+        .signs = must(malloc(sign_bytes * ROTATION_ROUNDS)),
+        .kernels = kernels,
+    };
+    for (size_t i = 0; i < sign_bytes * ROTATION_ROUNDS; i += 8) {
+        const uint64_t word = splitmix64(&seed);
+        for (unsigned byte = 0; byte < 8; byte++) {
+            rotation->signs[i + byte] = (uint8_t)(word >> (8 * byte));
         }
-        apply_chunks(kernels, y, dim);
+    }
+    if (!power_of_two) {
+        rotation->sources = sources_new(dim, rotation->stride);
     }
 }
 
-void rotation_undo(const struct rotation *rotation, const struct kernels *kernels, const float *y,
-                   float *x, float *work)
+void rotation_release(struct rotation *rotation)
 {
-    size_t dim = rotation->dim, words = (dim + 63) / 64;
+    free(rotation->signs);
+    free(rotation->sources);
+    *rotation = (struct rotation){0};
+}
+
+static const uint8_t *round_signs(const struct rotation *rotation, unsigned round)
+{
+    return rotation->signs + round * rotation->sign_bytes;
+}
+
+/* Each descending power of two of dim on its own. */
+static void transform(const struct rotation *rotation, float *x)
+{
+    uint32_t left = rotation->dim;
+    while (left > 0) {
+        const uint32_t n = 1u << (31 - __builtin_clz(left));
+        rotation->kernels->hadamard(x, n, (float)(1.0 / sqrt((double)n)));
+        x += n;
+        left -= n;
+    }
+}
+
+/* A table and plain loads: a gather instruction is no faster on the CPUs measured. */
+static void permute(const struct rotation *rotation, const float *restrict x, float *restrict y)
+{
+    const uint16_t *sources = rotation->sources;
+    const uint32_t dim = rotation->dim;
+    for (uint32_t j = 0; j < dim; j++) {
+        y[j] = x[sources[j]];
+    }
+}
+
+void rotation_apply(const struct rotation *rotation, const float *x, float *y, float *work)
+{
+    const uint32_t dim = rotation->dim;
+    rotation->kernels->copy_signed(y, x, round_signs(rotation, 0), dim);
+    transform(rotation, y);
+    /* Two more rounds, y to work and back; without a permutation in y alone. */
+    for (unsigned round = 1; round < ROTATION_ROUNDS; round++) {
+        float *from = rotation->sources != NULL && round % 2 == 0 ? work : y;
+        float *to = rotation->sources == NULL || round % 2 == 0 ? y : work;
+        rotation->kernels->copy_signed(from, from, round_signs(rotation, round), dim);
+        if (rotation->sources != NULL) {
+            permute(rotation, from, to);
+        }
+        transform(rotation, to);
+    }
+}
+_Static_assert(ROTATION_ROUNDS % 2 == 1, "an even number of permutations ends in y");
+
+void rotation_invert(const struct rotation *rotation, const float *y, float *x, float *work)
+{
+    const uint32_t dim = rotation->dim;
     memcpy(x, y, dim * sizeof *x);
-    for (size_t t = ROTATE_ROUNDS; t-- > 0;) {
-        apply_chunks(kernels, x, dim);
-        if (t > 0 && rotation->stride != 0) {
-            memcpy(work, x, dim * sizeof *x);
-            permute_back(work, x, rotation->dim, rotation->stride);
+    for (unsigned round = ROTATION_ROUNDS; round-- > 0;) {
+        transform(rotation, x); /* its own inverse */
+        if (round > 0 && rotation->sources != NULL) {
+            for (uint32_t j = 0; j < dim; j++) {
+                work[rotation->sources[j]] = x[j];
+            }
+            memcpy(x, work, dim * sizeof *x);
         }
-        apply_signs(x, rotation->signs + t * words, dim);
+        rotation->kernels->copy_signed(x, x, round_signs(rotation, round), dim);
     }
 }
