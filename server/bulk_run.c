@@ -73,23 +73,29 @@ static void collect(struct bulk *bulk)
     }
 }
 
+static struct bulk_step *step_begin(struct bulk *bulk, struct bulk_step *step)
+{
+    uint8_t request_id[16];
+    request_id_draw(request_id);
+    step->taken = true;
+    step->bulk = bulk;
+    arena_init(&step->arena);
+    op_begin(&step->op, &step->arena, OP_UPSERT, request_id, bulk->reader.dim);
+    return step;
+}
+
 /* A step to fill, or NULL while the writer has all of them. */
 static struct bulk_step *step_take(struct bulk *bulk)
 {
-    for (size_t i = 0; bulk->filling == NULL && i < BULK_STEPS; i++) {
-        struct bulk_step *step = &bulk->steps[i];
-        if (step->taken)
-            continue;
-        uint8_t request_id[16];
-        request_id_draw(request_id);
-        step->taken = true;
-        step->bulk = bulk;
-        arena_init(&step->arena);
-        op_begin(&step->op, &step->arena, OP_UPSERT, request_id, bulk->reader.dim);
-        bulk->filling = step;
+    if (bulk->filling == NULL) {
+        size_t i = 0;
+        while (i < BULK_STEPS && bulk->steps[i].taken)
+            i++;
+        if (i == BULK_STEPS)
+            return NULL;
+        bulk->filling = step_begin(bulk, &bulk->steps[i]);
     }
-    if (bulk->filling != NULL)
-        bulk->reader.op = &bulk->filling->op;
+    bulk->reader.op = &bulk->filling->op;
     return bulk->filling;
 }
 
