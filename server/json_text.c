@@ -82,13 +82,21 @@ void text_double(struct text *text, double v)
 
 void text_floats(struct text *text, const uint8_t *floats, size_t count)
 {
-    text_put(text, "[", 1);
+    char *begin = reserve(text, size_product(count, NUMBER_TEXT_BYTES + 1) + 2), *p = begin;
+    *p++ = '[';
     for (size_t i = 0; i < count; i++) {
+        float v = load_float(floats + i * sizeof v);
         if (i)
-            text_put(text, ",", 1);
-        text_float(text, load_float(floats + i * sizeof(float)));
+            *p++ = ',';
+        if (__builtin_isfinite(v)) {
+            p += number_print_float(v, p);
+        } else {
+            memcpy(p, "null", 4);
+            p += 4;
+        }
     }
-    text_put(text, "]", 1);
+    *p++ = ']';
+    text->bytes += (size_t)(p - begin);
 }
 
 /* ---- strings ---- */

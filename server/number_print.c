@@ -8,6 +8,10 @@
 
 #include <string.h>
 
+/* Digits are copied by so many at once, whatever their number: a copy of fixed size is two moves.
+ */
+#define DIGITS_ROOM 20
+
 struct shortest {
     uint64_t digits;
     int exponent;
@@ -99,8 +103,8 @@ size_t number_print_unsigned(uint64_t v, char out[NUMBER_TEXT_BYTES])
         "00010203040506070809101112131415161718192021222324252627282930313233"
         "34353637383940414243444546474849505152535455565758596061626364656667"
         "6869707172737475767778798081828384858687888990919293949596979899";
-    char digits[20];
-    size_t at = sizeof digits;
+    char digits[2 * DIGITS_ROOM];
+    size_t at = DIGITS_ROOM;
     while (v >= 100) {
         at -= 2;
         memcpy(digits + at, pairs + 2 * (v % 100), 2);
@@ -112,8 +116,8 @@ size_t number_print_unsigned(uint64_t v, char out[NUMBER_TEXT_BYTES])
     } else {
         digits[--at] = (char)('0' + v);
     }
-    memcpy(out, digits + at, sizeof digits - at);
-    return sizeof digits - at;
+    memcpy(out, digits + at, DIGITS_ROOM);
+    return DIGITS_ROOM - at;
 }
 
 /* 1e30, 1.234e33 */
@@ -142,7 +146,7 @@ static size_t print_plain(const char *digits, size_t count, int point, char *out
     if (point <= 0) {
         memcpy(p, "0.00000000", (size_t)(2 - point));
         p += 2 - point;
-        memcpy(p, digits, count);
+        memcpy(p, digits, DIGITS_ROOM);
         return (size_t)(p - out) + count;
     }
     size_t whole = (size_t)point;
