@@ -271,8 +271,8 @@ void codec_block_put(const struct codec *codec, uint8_t *block, unsigned lane, c
     const unsigned shift = lane < 16 ? 0 : 4;
     uint8_t *byte = block + byte_of_lane(lane);
     for (size_t column = 0; column < codec->column_count; column++, byte += 16) {
-        const unsigned nibble = code[column / 2] >> (4 * (column % 2)) & 15u;
-        *byte = (uint8_t)((*byte & ~(15u << shift)) | nibble << shift);
+        const unsigned nibble = ((unsigned)code[column / 2] >> (4 * (column % 2))) & 15u;
+        *byte = (uint8_t)(((unsigned)*byte & ~(15u << shift)) | nibble << shift);
     }
     uint8_t *scalars = block + codec->column_count * 16;
     memcpy(scalars + lane * sizeof(float), &factors.f_mul, sizeof(float));
@@ -287,8 +287,8 @@ void codec_block_get(const struct codec *codec, const uint8_t *block, unsigned l
     const uint8_t *byte = block + byte_of_lane(lane);
     memset(code, 0, codec_code_bytes(codec, 1));
     for (size_t column = 0; column < codec->column_count; column++, byte += 16) {
-        const unsigned nibble = *byte >> shift & 15u;
-        code[column / 2] = (uint8_t)(code[column / 2] | nibble << (4 * (column % 2)));
+        const unsigned nibble = ((unsigned)*byte >> shift) & 15u;
+        code[column / 2] = (uint8_t)((unsigned)code[column / 2] | nibble << (4 * (column % 2)));
     }
     const uint8_t *scalars = block + codec->column_count * 16;
     memcpy(&factors->f_mul, scalars + lane * sizeof(float), sizeof(float));

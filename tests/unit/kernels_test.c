@@ -1,0 +1,404 @@
+/* Every table of kernels against the scalar one, to the byte: lengths 1 to 200 and some large ones,
+ * every alignment that bytes can have, and nothing read or written past the ends (run with ASan).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "codec/codebook.h"
+#include "codec/kernels.h"
+#include "tests/unit/codec_inputs.h"
+
+static const struct kernels *table; /* under test */
+
+static const size_t large[] = {255, 256, 257, 300, 511, 512, 768, 1000, 1024, 1536, 4096, 65536};
+#define LARGE (sizeof large / sizeof *large)
+
+/* 1..200, then the large ones; 0 after the last. */
+static size_t length_at(size_t i)
+{
+    return i < 200 ? i + 1 : i < 200 + LARGE ? large[i - 200] : 0;
+}
+
+/* Exactly as many bytes as asked for, so that ASan sees the end. */
+static void *exactly(size_t bytes)
+{
+    void *memory = malloc(bytes > 0 ? bytes : 1);
+    assert_non_null(memory);
+    return memory;
+}
+
+static float *random_floats(size_t n, struct random *random)
+{
+    float *x = exactly(n * sizeof *x);
+    for (size_t j = 0; j < n; j++) {
+        x[j] = (float)(random_normal(random) * pow(10.0, random_uniform(random) * 6.0 - 3.0));
+    }
+    return x;
+}
+
+static uint8_t *random_bytes(size_t n, struct random *random)
+{
+    uint8_t *bytes = exactly(n);
+    for (size_t j = 0; j < n; j++) {
+        bytes[j] = (uint8_t)splitmix64(&random->state);
+    }
+    return bytes;
+}
+
+static void same_bits(double a, double b)
+{
+    assert_memory_equal(&a, &b, sizeof a);
+}
+
+static void check_sums(size_t n, struct random *random)
+{
+    const size_t shift = n % 4; /* y at any alignment */
+    float *x = random_floats(n, random), *floats = random_floats(n, random);
+    uint8_t *y = exactly(n * sizeof(float) + shift), *levels = random_bytes(n, random);
+    memcpy(y + shift, floats, n * sizeof(float));
+    const uint8_t *row = y + shift;
+    same_bits(table->dot(x, row, n), kernels_scalar.dot(x, row, n));
+    same_bits(table->squared_distance(x, row, n), kernels_scalar.squared_distance(x, row, n));
+    same_bits(table->absolute_distance(x, row, n), kernels_scalar.absolute_distance(x, row, n));
+    same_bits(table->absolute_sum(x, n), kernels_scalar.absolute_sum(x, n));
+    same_bits(table->dot_levels(x, (int8_t *)levels, n),
+              kernels_scalar.dot_levels(x, (int8_t *)levels, n));
+    double exact = 0.0, size = 0.0;
+    for (size_t j = 0; j < n; j++) {
+        exact += (double)x[j] * (double)floats[j];
+        size += fabs((double)x[j] * (double)floats[j]);
+    }
+    assert_true(fabs(table->dot(x, row, n) - exact) <= 1.1e-6 * size);
+    free(x);
+    free(floats);
+    free(y);
+    free(levels);
+}
+
+static void sums(void **state)
+{
+    (void)state;
+    struct random random = {1};
+    for (size_t i = 0; length_at(i) != 0; i++) {
+        check_sums(length_at(i), &random);
+    }
+}
+
+static void check_signs(size_t n, struct random *random)
+{
+    float *x = random_floats(n, random), *a = exactly(n * sizeof *a), *b = exactly(n * sizeof *b);
+    uint8_t *bits = random_bytes((n + 7) / 8, random);
+    x[n / 2] = -0.0f;
+    x[n / 3] = 0.0f;
+    table->copy_signed(a, x, bits, n);
+    kernels_scalar.copy_signed(b, x, bits, n);
+    assert_memory_equal(a, b, n * sizeof *a);
+    table->copy_signed(a, a, bits, n); /* in place, and back */
+    assert_memory_equal(a, x, n * sizeof *a);
+    uint8_t *c = random_bytes((n + 7) / 8, random), *d = random_bytes((n + 7) / 8, random);
+    table->sign_bits(x, n, c);
+    kernels_scalar.sign_bits(x, n, d);
+    assert_memory_equal(c, d, (n + 7) / 8);
+    table->subtract(a, x, b, n);
+    kernels_scalar.subtract(b, x, b, n);
+    assert_memory_equal(a, b, n * sizeof *a);
+    free(x);
+    free(a);
+    free(b);
+    free(bits);
+    free(c);
+    free(d);
+}
+
+static void signs(void **state)
+{
+    (void)state;
+    struct random random = {2};
+    for (size_t i = 0; length_at(i) != 0; i++) {
+        check_signs(length_at(i), &random);
+    }
+}
+
+static void hadamard(void **state)
+{
+    (void)state;
+    struct random random = {3};
+    for (size_t n = 1; n <= 65536; n *= 2) {
+        float *a = random_floats(n, &random), *b = exactly(n * sizeof *b);
+        memcpy(b, a, n * sizeof *b);
+        const float scale = (float)(1.0 / sqrt((double)n));
+        table->hadamard(a, n, scale);
+        kernels_scalar.hadamard(b, n, scale);
+        assert_memory_equal(a, b, n * sizeof *a);
+        free(a);
+        free(b);
+    }
+}
+
+static struct magnitudes planes_new(size_t padded, struct random *random)
+{
+    return (struct magnitudes){random_bytes(padded, random), random_bytes(padded, random),
+                               random_bytes(padded, random)};
+}
+
+static void planes_free(struct magnitudes planes)
+{
+    free(planes.high);
+    free(planes.low);
+    free(planes.units);
+}
+
+static void check_take(struct magnitudes planes, const float *x, size_t n,
+                       const struct rank_table *ranks, struct random *random)
+{
+    const size_t padded = round_to_pad(n);
+    uint8_t *indices[2], *levels[2];
+    for (size_t i = 0; i < 2; i++) {
+        indices[i] = random_bytes(padded, random);
+        levels[i] = random_bytes(padded, random);
+        (i == 0 ? table : &kernels_scalar)
+            ->take_ranks(planes, x, n, ranks, indices[i], (int8_t *)levels[i]);
+    }
+    assert_memory_equal(indices[0], indices[1], padded);
+    assert_memory_equal(levels[0], levels[1], padded);
+    for (size_t i = 0; i < 2; i++) {
+        free(indices[i]);
+        free(levels[i]);
+    }
+}
+
+static void check_ranks(size_t n, struct random *random)
+{
+    const size_t padded = round_to_pad(n);
+    float *x = exactly(n * sizeof *x);
+    for (size_t j = 0; j < n; j++) {
+        x[j] = (float)(random_normal(random) * (j % 50 == 0 ? 4.0 : 1.0));
+    }
+    struct magnitudes a = planes_new(padded, random), b = planes_new(padded, random);
+    table->magnitudes(x, n, 1220.0f, a);
+    kernels_scalar.magnitudes(x, n, 1220.0f, b);
+    assert_memory_equal(a.high, b.high, padded);
+    assert_memory_equal(a.low, b.low, padded);
+    assert_memory_equal(a.units, b.units, padded);
+    for (unsigned i = 0; i < CODEBOOK_SCALES; i++) {
+        struct rank_table ranks;
+        codebook_rank_table(i, &ranks);
+        uint32_t dot[2], square[2];
+        table->try_ranks(a, padded, &ranks, &dot[0], &square[0]);
+        kernels_scalar.try_ranks(a, padded, &ranks, &dot[1], &square[1]);
+        assert_int_equal(dot[0], dot[1]);
+        assert_int_equal(square[0], square[1]);
+        check_take(a, x, n, &ranks, random);
+    }
+    planes_free(a);
+    planes_free(b);
+    free(x);
+}
+
+static void ranks(void **state)
+{
+    (void)state;
+    struct random random = {4};
+    for (size_t i = 0; length_at(i) != 0; i++) {
+        check_ranks(length_at(i), &random);
+    }
+}
+
+/* Values too large for 12 bits, infinite and not a number all end at the largest magnitude. */
+static void magnitudes_saturate(void **state)
+{
+    (void)state;
+    const float x[6] = {1e30f, -1e30f, INFINITY, -INFINITY, NAN, 0.0f};
+    struct random random = {5};
+    struct magnitudes planes = planes_new(KERNEL_PAD, &random);
+    table->magnitudes(x, 6, 2.0f, planes);
+    for (size_t j = 0; j < 5; j++) {
+        assert_int_equal(planes.high[j] * 256 + planes.low[j], 4095);
+        assert_int_equal(planes.units[j], 128);
+    }
+    assert_int_equal(planes.high[5] + planes.low[5] + planes.units[5], 0);
+    planes_free(planes);
+}
+
+/* Blocks at an odd address whose factors are random, some of them hostile. */
+static uint8_t *random_blocks(size_t blocks, size_t columns, size_t shift, struct random *random)
+{
+    const size_t block_bytes = columns * 16 + 256;
+    uint8_t *bytes = random_bytes(shift + blocks * block_bytes, random);
+    for (size_t block = 0; block < blocks; block++) {
+        for (size_t i = 0; i < 64; i++) {
+            const float value = block % 16 == 15 && i % 9 == 0 ? (i % 2 != 0 ? NAN : -INFINITY)
+                                                               : (float)random_normal(random);
+            memcpy(bytes + shift + block * block_bytes + columns * 16 + i * 4, &value, 4);
+        }
+    }
+    return bytes;
+}
+
+static uint8_t *random_lut(size_t columns, bool full, struct random *random)
+{
+    const size_t bytes = (columns + 1) / 2 * 32;
+    uint8_t *lut = random_bytes(bytes, random);
+    for (size_t i = 0; i < bytes; i++) {
+        lut[i] = i >= columns * 16 ? 0 : full ? 255 : lut[i];
+    }
+    return lut;
+}
+
+static void check_scan(size_t blocks, size_t columns, bool full, struct random *random)
+{
+    const size_t shift = (blocks + columns) % 16;
+    uint8_t *bytes = random_blocks(blocks, columns, shift, random);
+    uint8_t *lut = random_lut(columns, full, random);
+    const struct scan_line line = {0.01f, -1.27f * (float)columns, 0.25f, 0.5f};
+    uint32_t sums[2][32];
+    table->scan_sums(bytes + shift, columns, lut, sums[0]);
+    kernels_scalar.scan_sums(bytes + shift, columns, lut, sums[1]);
+    assert_memory_equal(sums[0], sums[1], sizeof sums[0]);
+    uint32_t *kept[2];
+    float *bounds[2];
+    for (size_t i = 0; i < 2; i++) {
+        kept[i] = exactly(blocks * sizeof **kept);
+        bounds[i] = exactly(blocks * 32 * sizeof **bounds);
+        (i == 0 ? table : &kernels_scalar)
+            ->scan_blocks(bytes + shift, blocks, columns, lut, &line, kept[i], bounds[i]);
+    }
+    assert_memory_equal(kept[0], kept[1], blocks * sizeof **kept);
+    for (size_t i = 0; i < blocks * 32; i++) {
+        assert_true(bounds[0][i] >= -INFINITY); /* not a NaN */
+        if (kept[0][i / 32] >> (i % 32) & 1) {
+            assert_memory_equal(&bounds[0][i], &bounds[1][i], sizeof(float));
+        }
+    }
+    for (size_t i = 0; i < 2; i++) {
+        free(kept[i]);
+        free(bounds[i]);
+    }
+    free(bytes);
+    free(lut);
+}
+
+static void scan(void **state)
+{
+    (void)state;
+    struct random random = {6};
+    for (size_t blocks = 1; blocks <= 130; blocks++) {
+        check_scan(blocks, 1 + blocks % 40, false, &random);
+    }
+    for (size_t columns = 1; columns <= 130; columns++) {
+        check_scan(1 + columns % 3, columns, columns % 5 == 0, &random);
+    }
+    const size_t many[] = {255, 256, 257, 384, 511, 512, 513, 514, 1025, 16383, 16384};
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
+        check_scan(2, many[i], true, &random);
+        check_scan(2, many[i], false, &random);
+    }
+}
+
+static void check_rows(size_t code_bytes, struct random *random)
+{
+    const size_t shift = code_bytes % 7;
+    uint8_t *code = random_bytes(shift + code_bytes, random);
+    const size_t padded = round_to_pad(code_bytes);
+    uint8_t *low = random_bytes(padded, random), *high = random_bytes(padded, random);
+    for (size_t i = 0; i < padded; i++) {
+        low[i] = i >= code_bytes ? 0 : low[i] == 128 ? 127 : low[i];
+        high[i] = i >= code_bytes ? 0 : high[i] == 128 ? 127 : high[i];
+    }
+    const struct row_sums a =
+        table->row_sums(code + shift, code_bytes, (int8_t *)low, (int8_t *)high);
+    const struct row_sums b =
+        kernels_scalar.row_sums(code + shift, code_bytes, (int8_t *)low, (int8_t *)high);
+    assert_int_equal(a.dot, b.dot);
+    assert_int_equal(a.square, b.square);
+    memset(code, 0xff, shift + code_bytes); /* the largest sums */
+    memset(low, 127, code_bytes);
+    memset(high, 127, code_bytes);
+    assert_int_equal(table->row_sums(code + shift, code_bytes, (int8_t *)low, (int8_t *)high).dot,
+                     (int32_t)code_bytes * 2 * 104 * 127);
+    free(code);
+    free(low);
+    free(high);
+}
+
+static void rows(void **state)
+{
+    (void)state;
+    struct random random = {7};
+    for (size_t i = 0; length_at(i) != 0 && length_at(i) <= 32768; i++) {
+        check_rows(length_at(i), &random);
+    }
+    check_rows(32768, &random);
+}
+
+/* The order of a sum is what kernels.h says: a plain transcription gives the same bits. */
+static void reference_order(void **state)
+{
+    (void)state;
+    struct random random = {8};
+    const size_t n = 777;
+    float *x = random_floats(n, &random), *y = random_floats(n, &random);
+    double lanes[16] = {0.0};
+    for (size_t begin = 0; begin < n; begin += 256) {
+        for (size_t l = 0; l < 16; l++) {
+            float sum = 0.0f;
+            for (size_t j = begin + l; j < n && j < begin + 256; j += 16) {
+                sum += x[j] * y[j];
+            }
+            lanes[l] += (double)sum;
+        }
+    }
+    for (size_t half = 8; half > 0; half /= 2) {
+        for (size_t l = 0; l < half; l++) {
+            lanes[l] += lanes[l + half];
+        }
+    }
+    same_bits(table->dot(x, (const uint8_t *)y, n), lanes[0]);
+    free(x);
+    free(y);
+}
+
+static void choice(void **state)
+{
+    (void)state;
+    assert_ptr_equal(kernels_by_name("scalar"), &kernels_scalar);
+    assert_null(kernels_by_name("abacus"));
+    setenv("KITH_KERNELS", "scalar", 1);
+    assert_ptr_equal(kernels_best(), &kernels_scalar);
+    setenv("KITH_KERNELS", "abacus", 1);
+    const struct kernels *best = kernels_best();
+    unsetenv("KITH_KERNELS");
+    assert_ptr_equal(kernels_best(), best);
+    assert_true(best->supported());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums),
+        cmocka_unit_test(signs),
+        cmocka_unit_test(hadamard),
+        cmocka_unit_test(ranks),
+        cmocka_unit_test(magnitudes_saturate),
+        cmocka_unit_test(scan),
+        cmocka_unit_test(rows),
+        cmocka_unit_test(reference_order),
+        cmocka_unit_test(choice),
+    };
+    int failed = 0;
+    for (size_t i = 0; kernels_at(i) != NULL; i++) {
+        table = kernels_at(i);
+        if (!table->supported()) {
+            print_message("SKIPPED: kernels %s: this CPU lacks the instructions\n", table->name);
+            continue;
+        }
+        print_message("kernels %s\n", table->name);
+        failed += cmocka_run_group_tests_name(table->name, tests, NULL, NULL);
+    }
+    return failed;
+}
