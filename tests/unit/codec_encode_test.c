@@ -1,0 +1,379 @@
+/* Codes: golden values, unbiased scales, formulas of every metric, blocks, odd vectors. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <float.h>
+#include <stdlib.h>
+
+#include "codec/codec_internal.h"
+#include "tests/unit/codec_inputs.h"
+
+/* What a test holds for one codec. */
+struct bench {
+    struct codec *codec;
+    uint32_t dim;
+    float *x, *rotated, *centre;
+    uint8_t *code;
+    void *work;
+};
+
+static void *aligned(size_t bytes)
+{
+    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    assert_non_null(memory);
+    return memory;
+}
+
+static struct bench bench_new(uint32_t dim, uint64_t seed, const struct kernels *kernels)
+{
+    struct bench bench = {.codec = codec_new(dim, seed, kernels), .dim = dim};
+    bench.x = aligned(dim * sizeof(float));
+    bench.rotated = aligned(dim * sizeof(float));
+    bench.centre = aligned(dim * sizeof(float));
+    bench.code = aligned(codec_code_bytes(bench.codec, 4) + 8);
+    bench.work = aligned(codec_work_bytes(bench.codec));
+    return bench;
+}
+
+static void bench_free(struct bench *bench)
+{
+    codec_free(bench->codec);
+    free(bench->x);
+    free(bench->rotated);
+    free(bench->centre);
+    free(bench->code);
+    free(bench->work);
+}
+
+/* Level of dim j, read from a code by the layouts of codec.h, not by the codec's own functions. */
+static int level_at(const uint8_t *code, unsigned bits, uint32_t dim, uint32_t j)
+{
+    if (bits == 1) {
+        return (code[j / 8] >> (j % 8) & 1) != 0 ? 1 : -1;
+    }
+    const uint32_t group = j / 64, left = dim - group * 64;
+    const uint32_t half = left < 64 ? (left + 1) / 2 : 32;
+    const uint8_t byte = code[group * 32 + j % 64 % half];
+    return codebook_levels_4[j % 64 < half ? byte & 15 : byte >> 4];
+}
+
+static void ramp(struct bench *bench)
+{
+    for (uint32_t j = 0; j < bench->dim; j++) {
+        bench->x[j] = (float)((double)(j + 1) / (double)bench->dim);
+    }
+    codec_rotate(bench->codec, bench->x, bench->rotated, bench->work);
+}
+
+/* Exact Lloyd-Max levels, b = 4, nearest without a search: index and scale of codec.md 1.9. */
+static const double lloyd_max_4[8] = {0.128395030, 0.388048299, 0.656759119, 0.942340456,
+                                      1.256231197, 1.618046386, 2.069017227, 2.732589571};
+
+static unsigned nearest_index(double z)
+{
+    unsigned rank = 0;
+    while (rank < 7 && fabs(z) > (lloyd_max_4[rank] + lloyd_max_4[rank + 1]) / 2) {
+        rank++;
+    }
+    return z < 0 ? 7 - rank : 8 + rank;
+}
+
+static void check_golden(uint32_t dim, double s4, double s1, const unsigned *indices)
+{
+    struct bench bench = bench_new(dim, 1, NULL);
+    ramp(&bench);
+    double square = 0.0, product = 0.0;
+    for (uint32_t j = 0; j < dim; j++) {
+        square += (double)bench.rotated[j] * (double)bench.rotated[j];
+    }
+    const double to_normal = sqrt((double)dim / square);
+    for (uint32_t j = 0; j < dim; j++) {
+        const double y = (double)bench.rotated[j];
+        const unsigned index = nearest_index(y * to_normal);
+        product += y * (index < 8 ? -lloyd_max_4[7 - index] : lloyd_max_4[index - 8]);
+        if (indices != NULL && j < 16) {
+            assert_int_equal(index, indices[j]);
+        }
+    }
+    assert_true(fabs(square / product - s4) <= 1e-5);
+    struct code_factors factors;
+    codec_encode(bench.codec, 1, METRIC_DOT, bench.rotated, NULL, bench.code, &factors, bench.work);
+    assert_true(fabs((double)factors.f_mul / CODEBOOK_UNIT_1 - s1) <= 1e-5);
+    /* ours: integer levels, and the best of five scales, hence near but not equal */
+    codec_encode(bench.codec, 4, METRIC_DOT, bench.rotated, NULL, bench.code, &factors, bench.work);
+    const double ours = (double)factors.f_mul / CODEBOOK_UNIT_4;
+    assert_true(ours > s4 * 0.85 && ours < s4 * 1.15);
+    bench_free(&bench);
+}
+
+static void golden(void **state)
+{
+    (void)state;
+    const unsigned indices[16] = {14, 0, 11, 1, 9, 11, 9, 11, 10, 7, 7, 10, 2, 9, 11, 2};
+    check_golden(100, .598506589, .904455333, indices);
+    check_golden(128, .589983181, .922660363, NULL);
+    check_golden(768, .583859080, .910961509, NULL);
+}
+
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        hash = (hash ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+/* Codes and factors of every input, with and without a centre, under every metric. */
+static uint64_t hash_codes(uint32_t dim, const struct kernels *kernels)
+{
+    struct bench bench = bench_new(dim, 11, kernels);
+    struct random random = {dim};
+    uint64_t hash = 0xcbf29ce484222325u;
+    input_fill(INPUT_RAMP, bench.x, dim, &random);
+    codec_rotate(bench.codec, bench.x, bench.centre, bench.work);
+    for (unsigned input = INPUT_ONE_HOT_HEAD; input <= INPUT_ALTERNATING; input++) {
+        input_fill((enum input)input, bench.x, dim, &random);
+        codec_rotate(bench.codec, bench.x, bench.rotated, bench.work);
+        hash = hash_bytes(hash, bench.rotated, dim * sizeof(float));
+        for (unsigned variant = 0; variant < 8; variant++) {
+            const unsigned bits = variant % 2 != 0 ? 1 : 4;
+            struct code_factors factors;
+            codec_encode(bench.codec, bits, variant & 2 ? METRIC_EUCLID : METRIC_DOT, bench.rotated,
+                         variant & 4 ? bench.centre : NULL, bench.code, &factors, bench.work);
+            hash = hash_bytes(hash, bench.code, codec_code_bytes(bench.codec, bits));
+            hash = hash_bytes(hash, &factors, sizeof factors);
+        }
+    }
+    bench_free(&bench);
+    return hash;
+}
+
+/* Bytes that may never change: codes on disk are compared with re-encoding. No libm in the inputs
+ * used, so the hashes hold on every CPU, compiler and C library. */
+static void golden_bytes(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t dim;
+        uint64_t hash;
+    } expected[] = {
+        {1, 0x5b70abab28d33f06u},   {2, 0x2a8961273c9309afu},   {3, 0x7183ee73bb7777du},
+        {7, 0x464b547b509830bdu},   {31, 0x8092c6dd34a4a104u},  {64, 0xf646e635d7c2cae2u},
+        {100, 0x3b7819f7d7b3b489u}, {768, 0x2fa14a8ace1b0fb0u}, {1000, 0xefbf399909ac40d2u},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        for (size_t t = 0; kernels_at(t) != NULL; t++) {
+            if (kernels_at(t)->supported()) {
+                const uint64_t hash = hash_codes(expected[i].dim, kernels_at(t));
+                if (hash != expected[i].hash) {
+                    fail_msg("%s, %u dims: hash %#llx", kernels_at(t)->name, expected[i].dim,
+                             (unsigned long long)hash);
+                }
+            }
+        }
+    }
+}
+
+/* <x^ - m, r> = |r|^2: what makes the estimate unbiased. */
+static void check_unbiased(struct bench *bench, unsigned bits, const float *centre)
+{
+    struct code_factors factors;
+    codec_encode(bench->codec, bits, METRIC_DOT, bench->rotated, centre, bench->code, &factors,
+                 bench->work);
+    double product = 0.0, square = 0.0;
+    for (uint32_t j = 0; j < bench->dim; j++) {
+        const double r = (double)(bench->rotated[j] - (centre != NULL ? centre[j] : 0.0f));
+        product += r * level_at(bench->code, bits, bench->dim, j);
+        square += r * r;
+    }
+    assert_true(fabs((double)factors.f_mul * product / square - 1.0) <= 1e-5);
+}
+
+static const uint32_t dims[] = {1, 2, 3, 7, 31, 32, 63, 64, 65, 100, 127, 200, 768, 1000};
+#define DIMS (sizeof dims / sizeof *dims)
+
+static void unbiased(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < DIMS; i++) {
+        struct bench bench = bench_new(dims[i], 3 + i, NULL);
+        struct random random = {i};
+        for (unsigned input = 0; input < INPUT_COUNT; input++) {
+            input_fill(INPUT_GAUSSIAN, bench.x, dims[i], &random);
+            codec_rotate(bench.codec, bench.x, bench.centre, bench.work);
+            input_fill((enum input)input, bench.x, dims[i], &random);
+            codec_rotate(bench.codec, bench.x, bench.rotated, bench.work);
+            for (unsigned bits = 1; bits <= 4; bits += 3) {
+                check_unbiased(&bench, bits, NULL);
+                check_unbiased(&bench, bits, bench.centre);
+            }
+        }
+        bench_free(&bench);
+    }
+}
+
+/* C6: the stored factors give what a decoded x^ = m + S R'L gives in double. */
+static void check_formula(struct bench *bench, enum metric metric, unsigned bits,
+                          const float *centre, const float *query)
+{
+    struct code_factors dot, factors;
+    codec_encode(bench->codec, bits, METRIC_DOT, bench->rotated, centre, bench->code, &dot,
+                 bench->work);
+    codec_encode(bench->codec, bits, metric, bench->rotated, centre, bench->code, &factors,
+                 bench->work);
+    const double scale = (double)dot.f_mul;
+    double ip = 0.0, add = 0.0, expected = 0.0, q2 = 0.0, x2 = 0.0, across = 0.0, r2 = 0.0,
+           m2 = 0.0;
+    for (uint32_t j = 0; j < bench->dim; j++) {
+        const double q = (double)query[j], m = centre != NULL ? (double)centre[j] : 0.0;
+        const double level = level_at(bench->code, bits, bench->dim, j);
+        const double r = (double)bench->rotated[j] - m;
+        ip += q * level;
+        add += metric == METRIC_EUCLID ? -(q - m) * (q - m) : q * m;
+        across += (q - m) * scale * level;
+        expected += metric == METRIC_EUCLID ? 0.0 : m * (q + r);
+        r2 += r * r;
+        q2 += q * q;
+        m2 += m * m;
+        x2 += (m + r) * (m + r);
+    }
+    expected = metric == METRIC_EUCLID ? add - r2 + 2.0 * across : expected + across;
+    const double estimate = add + (double)factors.f_add + (double)factors.f_mul * ip;
+    const double size = q2 + x2 + m2;
+    assert_true(fabs(estimate - expected) <= 1e-6 * size);
+}
+
+static void formulas(void **state)
+{
+    (void)state;
+    const enum metric metrics[] = {METRIC_COSINE, METRIC_DOT, METRIC_EUCLID};
+    for (size_t i = 0; i < DIMS; i++) {
+        struct bench bench = bench_new(dims[i], 3 + i, NULL);
+        struct random random = {100 + i};
+        float *query = aligned(dims[i] * sizeof *query);
+        input_fill(INPUT_GAUSSIAN, bench.x, dims[i], &random);
+        codec_rotate(bench.codec, bench.x, bench.centre, bench.work);
+        input_fill(INPUT_GAUSSIAN, bench.x, dims[i], &random);
+        codec_rotate(bench.codec, bench.x, query, bench.work);
+        input_fill(INPUT_GAUSSIAN, bench.x, dims[i], &random);
+        codec_normalise(bench.codec, bench.x);
+        codec_rotate(bench.codec, bench.x, bench.rotated, bench.work);
+        for (size_t m = 0; m < 6; m++) {
+            check_formula(&bench, metrics[m % 3], m < 3 ? 1 : 4, NULL, query);
+            check_formula(&bench, metrics[m % 3], m < 3 ? 1 : 4, bench.centre, query);
+        }
+        free(query);
+        bench_free(&bench);
+    }
+}
+
+/* A lane comes back as it went in, and leaves the other lanes alone. */
+static void check_block(uint32_t dim, struct random *random)
+{
+    struct codec *codec = codec_new(dim, 1, NULL);
+    const size_t code_bytes = codec_code_bytes(codec, 1), block_bytes = codec_block_bytes(codec);
+    assert_int_equal(block_bytes, (dim + 3) / 4 * 16 + 256);
+    uint8_t *block = calloc(1, block_bytes), *codes = calloc(64, code_bytes);
+    uint8_t *read = calloc(1, code_bytes);
+    for (size_t i = 0; i < 64; i++) { /* each lane twice, the second time over the first */
+        uint8_t *code = codes + i * code_bytes;
+        for (uint32_t j = 0; j < dim; j++) {
+            const unsigned bit = (unsigned)(splitmix64(&random->state) & 1);
+            code[j / 8] = (uint8_t)(code[j / 8] | bit << (j % 8));
+        }
+        codec_block_put(codec, block, i * 7 % 32, code, (struct code_factors){(float)i, -(float)i});
+    }
+    for (size_t i = 32; i < 64; i++) {
+        struct code_factors factors;
+        codec_block_get(codec, block, i * 7 % 32, read, &factors);
+        assert_memory_equal(read, codes + i * code_bytes, code_bytes);
+        assert_true(factors.f_mul == (float)i && factors.f_add == -(float)i);
+    }
+    free(block);
+    free(codes);
+    free(read);
+    codec_free(codec);
+}
+
+static void blocks(void **state)
+{
+    (void)state;
+    struct random random = {1};
+    for (uint32_t dim = 1; dim <= 200; dim++) {
+        check_block(dim, &random);
+    }
+    check_block(65536, &random);
+}
+
+static struct code_factors encode_of(struct bench *bench, unsigned bits, enum metric metric,
+                                     const float *centre)
+{
+    struct code_factors factors;
+    codec_rotate(bench->codec, bench->x, bench->rotated, bench->work);
+    codec_encode(bench->codec, bits, metric, bench->rotated, centre, bench->code, &factors,
+                 bench->work);
+    return factors;
+}
+
+static void odd_vectors(void **state)
+{
+    (void)state;
+    struct bench bench = bench_new(100, 5, NULL);
+    for (unsigned bits = 1; bits <= 4; bits += 3) {
+        memset(bench.x, 0, 100 * sizeof(float));
+        struct code_factors factors = encode_of(&bench, bits, METRIC_DOT, NULL);
+        assert_true(factors.f_mul == 0.0f && factors.f_add == 0.0f);
+        factors = encode_of(&bench, bits, METRIC_EUCLID, NULL);
+        assert_true(factors.f_mul == 0.0f && factors.f_add == 0.0f);
+        ramp(&bench); /* equal to its centre */
+        memcpy(bench.centre, bench.rotated, 100 * sizeof(float));
+        factors = encode_of(&bench, bits, METRIC_EUCLID, bench.centre);
+        assert_true(factors.f_mul == 0.0f && factors.f_add == 0.0f);
+        const float extremes[] = {3e38f, 1e25f, 1e-20f, 1e-40f, INFINITY};
+        for (size_t i = 0; i < 5; i++) { /* beyond what float sums can tell: always a candidate */
+            for (uint32_t j = 0; j < 100; j++) {
+                bench.x[j] = j % 3 == 0 ? extremes[i] : -extremes[i];
+            }
+            factors = encode_of(&bench, bits, METRIC_EUCLID, NULL);
+            assert_true(factors.f_mul == 0.0f && factors.f_add == INFINITY);
+        }
+        for (uint32_t j = 0; j < 100; j++) {
+            bench.x[j] = 1e15f * (j % 7 == 0 ? 1.0f : -1.0f);
+        }
+        factors = encode_of(&bench, bits, METRIC_EUCLID, NULL);
+        assert_true(factors.f_mul > 0.0f && isfinite(factors.f_add));
+    }
+    memset(bench.x, 0, 100 * sizeof(float)); /* Cosine counts on |x| = 1, zero has none */
+    assert_true(encode_of(&bench, 4, METRIC_COSINE, bench.centre).f_add == INFINITY);
+    bench_free(&bench);
+}
+
+static void normalise(void **state)
+{
+    (void)state;
+    struct codec *codec = codec_new(3, 1, NULL);
+    float plain[3] = {3.0f, 0.0f, 4.0f}, large[3] = {3e30f, 0.0f, 4e30f};
+    float small[3] = {1e-6f, 0.0f, 0.0f}, unit[3] = {0.6f, 0.0f, 0.80000007f};
+    codec_normalise(codec, plain);
+    assert_true(plain[0] == 0.6f && plain[2] == 0.8f);
+    codec_normalise(codec, large);
+    assert_true(fabsf(large[0] - 0.6f) <= 1e-7f && fabsf(large[2] - 0.8f) <= 1e-7f);
+    codec_normalise(codec, small);
+    assert_true(small[0] == 1e-6f);
+    codec_normalise(codec, unit);
+    assert_true(unit[2] == 0.80000007f);
+    codec_free(codec);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(golden),    cmocka_unit_test(golden_bytes), cmocka_unit_test(unbiased),
+        cmocka_unit_test(formulas),  cmocka_unit_test(blocks),       cmocka_unit_test(odd_vectors),
+        cmocka_unit_test(normalise),
+    };
+    return cmocka_run_group_tests_name("encode", tests, NULL, NULL);
+}
