@@ -1,0 +1,233 @@
+/* Walks for verify: over what the tables hold, not over what versions point to. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "storage/environment.h"
+#include "storage/run.h"
+
+/* Calls each for every entry of a table whose bytes lie inside the file; damaged() for others. */
+struct walk {
+    const struct view *view;
+    enum error (*each)(struct walk *walk, struct span key, struct span value);
+    void (*damaged)(struct walk *walk); /* may be NULL */
+};
+
+static enum error walk_table(struct walk *walk, enum table table)
+{
+    const struct view *view = walk->view;
+    MDB_cursor *cursor;
+    enum error error = error_of_lmdb(
+        mdb_cursor_open(view->transaction, view->environment->tables[table], &cursor));
+    if (error != OK) {
+        return error;
+    }
+    const struct extent *extent = &view->version->extent;
+    MDB_val key, value;
+    int result = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    while (result == 0 && error == OK) {
+        if (key.mv_size > 0 && extent_holds(extent, key.mv_data, key.mv_size) &&
+            extent_holds(extent, value.mv_data, value.mv_size)) {
+            error = walk->each(walk, span_of_lmdb(&key), span_of_lmdb(&value));
+        } else if (walk->damaged != NULL) {
+            walk->damaged(walk);
+        }
+        if (error == OK) {
+            result = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        }
+    }
+    mdb_cursor_close(cursor);
+    return error == OK && result != MDB_NOTFOUND ? error_of_lmdb(result) : error;
+}
+
+/* ---- slots ---- */
+
+struct slot_walk {
+    struct walk walk; /* first */
+    enum error (*each)(void *context, uint64_t slot);
+    void *context;
+};
+
+static enum error each_row(struct walk *walk, struct span key, struct span value)
+{
+    (void)value;
+    const struct slot_walk *slots = (const struct slot_walk *)walk;
+    return key.bytes == 8 ? slots->each(slots->context, load64_big(key.data)) : OK;
+}
+
+enum error view_each_row(const struct view *view, enum error (*each)(void *context, uint64_t slot),
+                         void *context)
+{
+    struct slot_walk slots = {{view, each_row, NULL}, each, context};
+    return walk_table(&slots.walk, TABLE_ROWS);
+}
+
+static enum error each_run(struct walk *walk, struct span key, struct span value)
+{
+    const struct slot_walk *slots = (const struct slot_walk *)walk;
+    struct run run;
+    if (key.bytes != 10 || run_open(&walk->view->environment->layout, value, &run) != OK) {
+        return OK; /* view_check_all reports it */
+    }
+    enum error error = OK;
+    for (size_t i = 0; i < run.count && error == OK; i++) {
+        error = slots->each(slots->context, load64_big(key.data + 2) + i);
+    }
+    return error;
+}
+
+enum error view_each_vector(const struct view *view,
+                            enum error (*each)(void *context, uint64_t slot), void *context)
+{
+    struct slot_walk slots = {{view, each_run, NULL}, each, context};
+    return walk_table(&slots.walk, TABLE_RUNS);
+}
+
+/* ---- checksums ---- */
+
+struct check {
+    struct walk walk; /* first */
+    const char *table;
+    void (*report)(void *context, const char *text);
+    void *context;
+};
+
+__attribute__((format(printf, 2, 3))) static void complain(const struct check *check,
+                                                           const char *format, ...)
+{
+    char text[200];
+    const int length = snprintf(text, sizeof text, "%s: ", check->table);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + length, sizeof text - (size_t)length, format, arguments);
+    va_end(arguments);
+    check->report(check->context, text);
+}
+
+static void complain_outside(struct walk *walk)
+{
+    complain((const struct check *)walk, "an entry points out of the file");
+}
+
+/* A key as hexadecimal digits; as much as fits. */
+static void key_text(struct span key, char text[48])
+{
+    text[0] = '\0';
+    for (size_t i = 0; i < key.bytes && i < 20; i++) {
+        snprintf(text + 2 * i, 3, "%02x", key.data[i]);
+    }
+}
+
+static void check_value(const struct check *check, struct span key, struct span value,
+                        enum value_kind kind, size_t least_bytes)
+{
+    const enum error error = value_check(key, value, kind, least_bytes);
+    if (error != OK) {
+        char text[48];
+        key_text(key, text);
+        complain(check, "value of key %s: %s", text, error_text(error));
+    }
+}
+
+static enum error check_main(struct walk *walk, struct span key, struct span value)
+{
+    static const struct {
+        enum value_kind kind;
+        size_t key_bytes, least_bytes;
+    } rows[] = {
+        [MAIN_COLLECTION] = {KIND_COLLECTION, 1, FORMAT_HEADER_BYTES + 8},
+        [MAIN_COUNTERS] = {KIND_COUNTERS, 1, COUNTERS_BYTES},
+        [MAIN_GENERATION] = {KIND_GENERATION, 11, GENERATION_BYTES},
+        [MAIN_CENTRE] = {KIND_CENTRE, 11, FORMAT_PAGED_HEADER_BYTES},
+        [MAIN_EPOCH] = {KIND_EPOCH, 11, FORMAT_PAGED_HEADER_BYTES},
+        [MAIN_DEAD] = {KIND_DEAD, 9, FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES},
+    };
+    const struct check *check = (const struct check *)walk;
+    const uint8_t which = key.data[0];
+    if (which >= 'a') {
+        return OK; /* LMDB's record of a table */
+    }
+    if (which == 0 || which >= sizeof rows / sizeof *rows || key.bytes != rows[which].key_bytes) {
+        char text[48];
+        key_text(key, text);
+        complain(check, "unknown key %s", text);
+        return OK;
+    }
+    check_value(check, key, value, rows[which].kind, rows[which].least_bytes);
+    return OK;
+}
+
+static enum error check_id(struct walk *walk, struct span key, struct span value)
+{
+    struct point_id id;
+    if (!key_to_id(key, &id)) {
+        char text[48];
+        key_text(key, text);
+        complain((const struct check *)walk, "unknown key %s", text);
+        return OK;
+    }
+    check_value((const struct check *)walk, key, value, KIND_ID, ID_BYTES);
+    return OK;
+}
+
+static enum error check_row(struct walk *walk, struct span key, struct span value)
+{
+    check_value((const struct check *)walk, key, value, KIND_ROW, ROW_PAYLOAD_OFFSET);
+    return OK;
+}
+
+static enum error check_blocks(struct walk *walk, struct span key, struct span value)
+{
+    check_value((const struct check *)walk, key, value, KIND_BLOCKS,
+                walk->view->environment->layout.value_bytes);
+    return OK;
+}
+
+static enum error check_run(struct walk *walk, struct span key, struct span value)
+{
+    const struct check *check = (const struct check *)walk;
+    const struct layout *layout = &walk->view->environment->layout;
+    struct run run;
+    char text[48];
+    key_text(key, text);
+    if (key.bytes != 10 || run_open(layout, value, &run) != OK ||
+        run_check(&run, load64_big(key.data + 2)) != OK) {
+        complain(check, "run of key %s: %s", text, error_text(ERROR_CORRUPT));
+        return OK;
+    }
+    for (size_t i = 0; i < run.count; i++) {
+        struct vector_row row;
+        run_row(layout, &run, i, &row);
+        if (vector_row_check(walk->view, &row) != OK) {
+            complain(check, "vector of slot %llu: %s", (unsigned long long)(run.first_slot + i),
+                     error_text(ERROR_CORRUPT));
+        }
+    }
+    for (size_t i = run.at.end; i < value.bytes; i++) {
+        if (value.data[i] != 0) {
+            complain(check, "run of key %s: not zero behind its end", text);
+            break;
+        }
+    }
+    return OK;
+}
+
+enum error view_check_all(const struct view *view, void (*report)(void *context, const char *text),
+                          void *context)
+{
+    static const struct {
+        const char *name;
+        enum table table;
+        enum error (*each)(struct walk *, struct span, struct span);
+    } tables[] = {
+        {"main", TABLE_MAIN, check_main},       {"ids", TABLE_IDS, check_id},
+        {"rows", TABLE_ROWS, check_row},        {"runs", TABLE_RUNS, check_run},
+        {"blocks", TABLE_BLOCKS, check_blocks},
+    };
+    enum error error = OK;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables && error == OK; i++) {
+        struct check check = {
+            {view, tables[i].each, complain_outside}, tables[i].name, report, context};
+        error = walk_table(&check.walk, tables[i].table);
+    }
+    return error;
+}

@@ -1,0 +1,191 @@
+/* Everything on disk, byte by byte. Format 0: may change without an upgrade path until the first
+ * release. Values are little-endian, keys big-endian so that they sort.
+ *
+ * DIR/catalog, one table:
+ *
+ *     key                    value
+ *     01                     CATALOG   header, u32 directory format, u32 0
+ *     02 name[1..255]        NAME      header, u64 directory number, settings[0..1 MiB]
+ *     03                     NEXT      header, u64 next directory number
+ *
+ * DIR/collections/N, tables "ids", "rows", "runs", "blocks", and the main table for what is small
+ * or few: its leaf is written by every commit anyway. V is the vector's number, u16, 0 for now.
+ *
+ *     table   key                      value
+ *     main    01                       COLLECTION  header, u64 directory number
+ *     main    02                       COUNTERS    header, the u64s of struct counters, u64 id of
+ *                                                  the LMDB transaction that wrote it
+ *     main    03 V u64 number          GENERATION  header, u64 code count, u64 value count;
+ *                                                  flags: 1 sealed, 2 has a centre
+ *     main    04 V u64 number          CENTRE      of a generation, whole pages
+ *     main    05 V u64 epoch           EPOCH       its centre, whole pages
+ *     main    06 u64 chunk             DEAD        a bit for each of 16,384 slots, whole pages
+ *     ids     00 u64 number            ID          header, u64 slot
+ *     ids     01 UUID[16]              ID          the same
+ *     rows    u64 slot                 ROW         header, u64 version, point id[17], u8 0,
+ *                                                  payload[0..]; flags: 1 has a vector
+ *     runs    V u64 first slot         RUN         whole pages
+ *     blocks  V u64 gen. u64 value     BLOCKS      whole pages
+ *
+ * The header every value begins with:
+ *
+ *     bytes   field
+ *     0       format, 0
+ *     1       kind (enum value_kind)
+ *     2..3    flags
+ *     4..7    CRC32C of the key, of bytes 0..3, and of everything from byte 8 on (RUN: to the end
+ *             of its codes). The key belongs to it so that a page in another's place is noticed
+ *
+ * WHOLE PAGES: values that readers reach by a cached pointer are 4,096 p - 16 bytes, zero at the
+ * end. LMDB then gives each its own overflow pages, 16 bytes behind their start, and it moves only
+ * when its own key is put; smaller ones share a leaf that a neighbour's change moves. The header is
+ * continued to 48 bytes, so that what follows it begins on a 64-byte border:
+ *
+ *     CENTRE, EPOCH      8..15 u64 number, 16..19 u32 dim, 20..47 zero; f32[dim], rotated
+ *
+ *     DEAD               8..15 u64 chunk, 16..47 zero; 2,048 bytes, slot s of the chunk is bit s%8
+ *                        of byte s/8
+ *
+ *     BLOCKS             8..15 u64 generation, 16..23 u64 value, 24..27 u32 code count,
+ *                        28..31 u32 block bytes, 32..35 u32 blocks, 36..47 zero;
+ *                        the blocks; u64 slot[32 * blocks], behind them so that a scan does not
+ *                        touch them
+ *
+ *     RUN                8..15 u64 first slot, 16..19 u32 count, 20..23 u32 epoch of the codes,
+ *                        24..27 u32 dim, 28..31 u32 code bytes, 32..47 zero;
+ *                        f32 (f_mul, f_add)[count]; u8 code[count][code bytes]; here ends what the
+ *                        header's CRC covers; u32 CRC32C of each vector[count];
+ *                        f32 vector[count][dim] */
+#ifndef KITH_STORAGE_FORMAT_H
+#define KITH_STORAGE_FORMAT_H
+
+#include "storage/points.h"
+
+#define FORMAT_NUMBER 0
+#define FORMAT_HEADER_BYTES 8
+#define FORMAT_PAGE_BYTES 4096u
+#define FORMAT_PAGE_HEADER_BYTES 16u  /* LMDB's, of the first page of an overflow value */
+#define FORMAT_PAGED_HEADER_BYTES 48u /* of a whole-page value */
+#define FORMAT_BLOCK_LANES 32u
+#define FORMAT_PAGES_MAX 4096u /* of one value: 16 MiB, far above a row or block of 65,536 dims */
+
+/* A run: extended while it stays within the first, never longer than the second unless one row is.
+ */
+#define FORMAT_TAIL_RUN_BYTES (4u * FORMAT_PAGE_BYTES)
+#define FORMAT_RUN_BYTES (64u * FORMAT_PAGE_BYTES)
+
+#define FORMAT_DEAD_CHUNK_BITS 14
+#define FORMAT_DEAD_CHUNK_SLOTS (UINT64_C(1) << FORMAT_DEAD_CHUNK_BITS)
+#define FORMAT_DEAD_CHUNK_BYTES ((size_t)FORMAT_DEAD_CHUNK_SLOTS / 8)
+
+#define FORMAT_NAME_BYTES_MAX 255u
+#define FORMAT_SETTINGS_BYTES_MAX ((size_t)1 << 20)
+
+enum value_kind {
+    KIND_CATALOG = 1,
+    KIND_NAME = 2,
+    KIND_NEXT = 3,
+    KIND_COLLECTION = 4,
+    KIND_COUNTERS = 5,
+    KIND_GENERATION = 6,
+    KIND_CENTRE = 7,
+    KIND_EPOCH = 8,
+    KIND_DEAD = 9,
+    KIND_ID = 10,
+    KIND_ROW = 11,
+    KIND_RUN = 12,
+    KIND_BLOCKS = 13,
+};
+
+#define FLAG_SEALED 1u     /* GENERATION */
+#define FLAG_HAS_CENTRE 2u /* GENERATION */
+#define FLAG_HAS_VECTOR 1u /* ROW */
+
+/* ---- keys ---- */
+
+enum main_key {
+    MAIN_COLLECTION = 1,
+    MAIN_COUNTERS = 2,
+    MAIN_GENERATION = 3,
+    MAIN_CENTRE = 4,
+    MAIN_EPOCH = 5,
+    MAIN_DEAD = 6,
+};
+enum catalog_key { CATALOG_FORMAT = 1, CATALOG_NAME = 2, CATALOG_NEXT = 3 };
+
+#define FORMAT_KEY_BYTES_MAX (1 + FORMAT_NAME_BYTES_MAX)
+struct key {
+    uint8_t bytes[20];
+    size_t count;
+};
+
+/* main: one byte; one byte and a u64; one byte, a vector and a u64. */
+struct key key_main(enum main_key which);
+struct key key_dead(uint64_t chunk);
+struct key key_centre(enum main_key which, uint16_t vector, uint64_t number);
+struct key key_id(const struct point_id *id);
+struct key key_row(uint64_t slot);
+struct key key_run(uint16_t vector, uint64_t first_slot);
+struct key key_blocks(uint16_t vector, uint64_t generation, uint64_t value);
+
+/* A key of table ids; false when it is none. */
+bool key_to_id(struct span key, struct point_id *id);
+
+static inline struct span key_span(const struct key *key)
+{
+    return span_of(key->bytes, key->count);
+}
+
+/* ---- values ---- */
+
+/* The header for value[bytes], CRC over the first `covered` of them (all but for runs). */
+void value_seal(struct span key, uint8_t *value, size_t covered, enum value_kind kind,
+                uint16_t flags);
+/* OK; ERROR_NEWER for a format above ours; ERROR_CORRUPT for another kind, a value shorter than
+ * least_bytes or a CRC that does not hold. Reads value.data[0..covered). */
+enum error value_check(struct span key, struct span value, enum value_kind kind,
+                       size_t least_bytes) MUST_CHECK;
+static inline uint16_t value_flags(const uint8_t *value)
+{
+    return load16(value + 2);
+}
+
+/* Bytes of a whole-page value that holds at least `bytes`. */
+static inline size_t paged_bytes(size_t bytes)
+{
+    const size_t whole = bytes + FORMAT_PAGE_HEADER_BYTES + FORMAT_PAGE_BYTES - 1;
+    return whole / FORMAT_PAGE_BYTES * FORMAT_PAGE_BYTES - FORMAT_PAGE_HEADER_BYTES;
+}
+
+#define COUNTERS_BYTES (FORMAT_HEADER_BYTES + sizeof(struct counters) + 8)
+#define GENERATION_BYTES (FORMAT_HEADER_BYTES + 16)
+#define ID_BYTES (FORMAT_HEADER_BYTES + 8)
+#define ROW_ID_OFFSET 16u
+#define ROW_PAYLOAD_OFFSET 34u
+#define NAME_SETTINGS_OFFSET 16u
+
+/* Sizes that follow from a collection's shape. */
+struct layout {
+    size_t dim, code_bytes, block_bytes;
+    size_t row_bytes;        /* factors, code, CRC and vector of one row of a run */
+    size_t run_rows_max;     /* rows a run holds */
+    size_t tail_rows_max;    /* rows up to which a tail run is extended; may be 0 */
+    size_t blocks_per_value; /* at least 1 */
+    size_t value_bytes;      /* of a block value */
+    size_t centre_bytes;
+};
+struct layout layout_of(const struct environment_shape *shape);
+
+/* Offsets inside a run of `count` rows. */
+struct run_layout {
+    size_t factors, codes, crcs, vectors, end;
+};
+struct run_layout run_layout_of(const struct layout *layout, size_t count);
+
+/* Where the slots of a block value begin. */
+static inline size_t block_slots_offset(const struct layout *layout)
+{
+    return FORMAT_PAGED_HEADER_BYTES + layout->blocks_per_value * layout->block_bytes;
+}
+
+#endif

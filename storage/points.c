@@ -1,0 +1,314 @@
+/* Ids, rows and dead bits. */
+#include "storage/environment.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum error table_read(MDB_txn *transaction, MDB_dbi table, const struct extent *extent,
+                      struct span key, struct span *value)
+{
+    MDB_val lmdb_key = lmdb_value(key), found;
+    const int result = mdb_get(transaction, table, &lmdb_key, &found);
+    if (result != 0) {
+        return error_of_lmdb(result);
+    }
+    if (!extent_holds(extent, found.mv_data, found.mv_size)) {
+        return ERROR_CORRUPT;
+    }
+    *value = span_of_lmdb(&found);
+    return OK;
+}
+
+static enum error view_read(const struct view *view, enum table table, const struct key *key,
+                            struct span *value)
+{
+    return table_read(view->transaction, view->environment->tables[table], &view->version->extent,
+                      key_span(key), value);
+}
+
+/* ---- ids ---- */
+
+static enum error decode_slot(struct span key, struct span value, uint64_t *slot)
+{
+    const enum error error = value_check(key, value, KIND_ID, ID_BYTES);
+    if (error == OK) {
+        *slot = load64(value.data + FORMAT_HEADER_BYTES);
+    }
+    return error;
+}
+
+enum error view_slot(const struct view *view, const struct point_id *id, uint64_t *slot)
+{
+    const struct key key = key_id(id);
+    struct span value;
+    const enum error error = view_read(view, TABLE_IDS, &key, &value);
+    return error == OK ? decode_slot(key_span(&key), value, slot) : error;
+}
+
+enum error write_slot(struct write *write, const struct point_id *id, uint64_t *slot)
+{
+    const struct key key = key_id(id);
+    struct span value;
+    const enum error error = write_get(write, TABLE_IDS, key_span(&key), &value);
+    return error == OK ? decode_slot(key_span(&key), value, slot) : error;
+}
+
+static enum error take_id(const struct view *view, const MDB_val *key, const MDB_val *value,
+                          struct id_slot *out)
+{
+    const struct extent *extent = &view->version->extent;
+    const struct span id = span_of_lmdb(key);
+    if (!extent_holds(extent, key->mv_data, key->mv_size) ||
+        !extent_holds(extent, value->mv_data, value->mv_size) || !key_to_id(id, &out->id)) {
+        return ERROR_CORRUPT;
+    }
+    return decode_slot(id, span_of_lmdb(value), &out->slot);
+}
+
+enum error view_ids(const struct view *view, const struct point_id *from, struct id_slot *out,
+                    size_t max, size_t *count)
+{
+    *count = 0;
+    MDB_cursor *cursor;
+    enum error error = error_of_lmdb(
+        mdb_cursor_open(view->transaction, view->environment->tables[TABLE_IDS], &cursor));
+    if (error != OK) {
+        return error;
+    }
+    const struct key first = from == NULL ? (struct key){{0}, 1} : key_id(from);
+    MDB_val key = lmdb_value(key_span(&first)), value;
+    int result = max == 0 ? MDB_NOTFOUND : mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (result == 0) {
+        error = take_id(view, &key, &value, &out[*count]);
+        if (error != OK || ++*count == max) {
+            break;
+        }
+        result = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
+    return error == OK && result != 0 && result != MDB_NOTFOUND ? error_of_lmdb(result) : error;
+}
+
+/* ---- rows ---- */
+
+static enum error decode_row(struct span key, struct span value, struct point_row *row)
+{
+    const enum error error = value_check(key, value, KIND_ROW, ROW_PAYLOAD_OFFSET);
+    if (error != OK) {
+        return error;
+    }
+    row->version = load64(value.data + FORMAT_HEADER_BYTES);
+    memcpy(&row->id, value.data + ROW_ID_OFFSET, sizeof row->id);
+    row->has_vector = (value_flags(value.data) & FLAG_HAS_VECTOR) != 0;
+    row->payload = span_of(value.data + ROW_PAYLOAD_OFFSET, value.bytes - ROW_PAYLOAD_OFFSET);
+    return OK;
+}
+
+enum error view_point(const struct view *view, uint64_t slot, struct point_row *out)
+{
+    const struct key key = key_row(slot);
+    struct span value;
+    const enum error error = view_read(view, TABLE_ROWS, &key, &value);
+    return error == OK ? decode_row(key_span(&key), value, out) : error;
+}
+
+enum error write_read_point(struct write *write, uint64_t slot, struct point_row *out)
+{
+    const struct key key = key_row(slot);
+    struct span value;
+    const enum error error = write_get(write, TABLE_ROWS, key_span(&key), &value);
+    return error == OK ? decode_row(key_span(&key), value, out) : error;
+}
+
+static enum error put_row(struct write *write, uint64_t slot, const struct point_row *row)
+{
+    const struct key key = key_row(slot);
+    const size_t bytes = ROW_PAYLOAD_OFFSET + row->payload.bytes;
+    uint8_t *value;
+    const enum error error =
+        write_reserve(write, TABLE_ROWS, key_span(&key), bytes, MDB_APPEND, &value);
+    if (error != OK) {
+        return error;
+    }
+    store64(value + FORMAT_HEADER_BYTES, row->version);
+    memcpy(value + ROW_ID_OFFSET, &row->id, sizeof row->id);
+    value[ROW_PAYLOAD_OFFSET - 1] = 0;
+    if (row->payload.bytes > 0) {
+        memcpy(value + ROW_PAYLOAD_OFFSET, row->payload.data, row->payload.bytes);
+    }
+    value_seal(key_span(&key), value, bytes, KIND_ROW, row->has_vector ? FLAG_HAS_VECTOR : 0);
+    return OK;
+}
+
+static enum error put_id(struct write *write, const struct point_id *id, uint64_t slot)
+{
+    const struct key key = key_id(id);
+    uint8_t *value;
+    const enum error error = write_reserve(write, TABLE_IDS, key_span(&key), ID_BYTES, 0, &value);
+    if (error != OK) {
+        return error;
+    }
+    store64(value + FORMAT_HEADER_BYTES, slot);
+    value_seal(key_span(&key), value, ID_BYTES, KIND_ID, 0);
+    return OK;
+}
+
+enum error write_point(struct write *write, uint64_t slot, const struct point_row *row)
+{
+    if (row->payload.bytes > UINT32_MAX - ROW_PAYLOAD_OFFSET) {
+        return ERROR_TOO_LARGE;
+    }
+    const enum error error = put_row(write, slot, row);
+    failpoint("storage-put-row");
+    return error == OK ? put_id(write, &row->id, slot) : error;
+}
+
+/* ---- removing ---- */
+
+static enum error delete_key(struct write *write, enum table table, const struct key *key)
+{
+    MDB_val lmdb_key = lmdb_value(key_span(key));
+    const int result =
+        mdb_del(write->transaction, write->environment->tables[table], &lmdb_key, NULL);
+    return result == 0 || result == MDB_NOTFOUND ? error_of_lmdb(result)
+                                                 : write_fail(write, result);
+}
+
+static void note_dead(struct write *write, uint64_t slot)
+{
+    if (write->dead_count == write->dead_capacity) {
+        write->dead_capacity = write->dead_capacity == 0 ? 64 : 2 * write->dead_capacity;
+        write->dead = grow(write->dead, size_product(write->dead_capacity, sizeof *write->dead));
+    }
+    write->dead[write->dead_count++] = slot;
+}
+
+enum error write_remove(struct write *write, uint64_t slot, const struct point_id *id,
+                        bool remove_id)
+{
+    const struct key row = key_row(slot), id_key = key_id(id);
+    enum error error = delete_key(write, TABLE_ROWS, &row);
+    if (error == OK && remove_id) {
+        error = delete_key(write, TABLE_IDS, &id_key);
+    }
+    failpoint("storage-remove");
+    if (error == OK) {
+        note_dead(write, slot);
+    }
+    return error;
+}
+
+/* ---- dead bits ---- */
+
+bool view_is_dead(const struct view *view, uint64_t slot)
+{
+    const struct version *version = view->version;
+    const uint64_t base = view->environment->shape.first_slot >> FORMAT_DEAD_CHUNK_BITS;
+    const uint64_t chunk = slot >> FORMAT_DEAD_CHUNK_BITS;
+    _Atomic uint64_t *word = chunk < base ? NULL : array_at(&version->dead, chunk - base);
+    const uint64_t locator = word == NULL ? 0 : atomic_load_explicit(word, memory_order_relaxed);
+    if (locator == 0) {
+        return false;
+    }
+    const struct span value = locator_span(locator);
+    if ((locator & LOCATOR_CHECKED) == 0) {
+        const struct key key = key_dead(chunk);
+        if (value_check(key_span(&key), value, KIND_DEAD,
+                        FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES) != OK) {
+            /* The bits are lost, but a live slot has a row and a dead one none. */
+            struct point_row row;
+            return view_point(view, slot, &row) == ERROR_NOT_FOUND;
+        }
+        atomic_fetch_or_explicit(word, LOCATOR_CHECKED, memory_order_relaxed);
+    }
+    const size_t bit = (size_t)(slot % FORMAT_DEAD_CHUNK_SLOTS);
+    return value.data[FORMAT_PAGED_HEADER_BYTES + bit / 8] >> bit % 8 & 1;
+}
+
+/* Damaged bits made anew: below the next slot, what has no row is dead. */
+static enum error rebuild_bits(struct write *write, uint64_t chunk, uint8_t *bits)
+{
+    const uint64_t first = chunk << FORMAT_DEAD_CHUNK_BITS;
+    for (uint64_t i = 0; i < FORMAT_DEAD_CHUNK_SLOTS && first + i < write->counters.next_slot;
+         i++) {
+        struct point_row row;
+        const enum error error = write_read_point(write, first + i, &row);
+        if (error == ERROR_NOT_FOUND) {
+            bits[i / 8] |= (uint8_t)(1u << i % 8);
+        } else if (error != OK && error != ERROR_CORRUPT) {
+            return error;
+        }
+    }
+    return OK;
+}
+
+static enum error load_bits(struct write *write, uint64_t chunk, uint8_t *bits)
+{
+    const struct key key = key_dead(chunk);
+    struct span value;
+    memset(bits, 0, FORMAT_DEAD_CHUNK_BYTES);
+    enum error error = write_get(write, TABLE_MAIN, key_span(&key), &value);
+    if (error == ERROR_NOT_FOUND) {
+        return OK;
+    }
+    if (error == OK) {
+        error = value_check(key_span(&key), value, KIND_DEAD,
+                            FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES);
+    }
+    if (error == ERROR_CORRUPT) {
+        return rebuild_bits(write, chunk, bits);
+    }
+    if (error == OK) {
+        memcpy(bits, value.data + FORMAT_PAGED_HEADER_BYTES, FORMAT_DEAD_CHUNK_BYTES);
+    }
+    return error;
+}
+
+static enum error put_bits(struct write *write, uint64_t chunk, const uint8_t *bits)
+{
+    const struct key key = key_dead(chunk);
+    const size_t bytes = paged_bytes(FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES);
+    uint8_t *value;
+    const enum error error = write_reserve(write, TABLE_MAIN, key_span(&key), bytes, 0, &value);
+    if (error != OK) {
+        return error;
+    }
+    memset(value, 0, bytes);
+    store64(value + FORMAT_HEADER_BYTES, chunk);
+    memcpy(value + FORMAT_PAGED_HEADER_BYTES, bits, FORMAT_DEAD_CHUNK_BYTES);
+    value_seal(key_span(&key), value, bytes, KIND_DEAD, 0);
+    write_note(write, CHANGE_DEAD, chunk, 0);
+    return OK;
+}
+
+static int compare_slots(const void *a, const void *b)
+{
+    const uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* At the commit and not one by one: a group of deletes often falls into the same chunks. */
+enum error write_dead_bits(struct write *write)
+{
+    if (write->dead_count > 0) {
+        qsort(write->dead, write->dead_count, sizeof *write->dead, compare_slots);
+    }
+    uint8_t bits[FORMAT_DEAD_CHUNK_BYTES];
+    for (size_t i = 0; i < write->dead_count;) {
+        const uint64_t chunk = write->dead[i] >> FORMAT_DEAD_CHUNK_BITS;
+        enum error error = load_bits(write, chunk, bits);
+        if (error != OK) {
+            return error;
+        }
+        for (; i < write->dead_count && write->dead[i] >> FORMAT_DEAD_CHUNK_BITS == chunk; i++) {
+            const size_t bit = (size_t)(write->dead[i] % FORMAT_DEAD_CHUNK_SLOTS);
+            bits[bit / 8] |= (uint8_t)(1u << bit % 8);
+        }
+        error = put_bits(write, chunk, bits);
+        failpoint("storage-put-dead");
+        if (error != OK) {
+            return error;
+        }
+    }
+    return OK;
+}

@@ -1,0 +1,198 @@
+/* Runs: vectors, second-stage codes and their factors by slot. */
+#include "storage/environment.h"
+#include "storage/run.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- reading ---- */
+
+enum error run_open(const struct layout *layout, struct span value, struct run *run)
+{
+    if (value.bytes < FORMAT_PAGED_HEADER_BYTES) {
+        return ERROR_CORRUPT;
+    }
+    const size_t count = load32(value.data + 16);
+    if (count == 0 || count > (value.bytes - FORMAT_PAGED_HEADER_BYTES) / layout->row_bytes ||
+        load32(value.data + 24) != layout->dim || load32(value.data + 28) != layout->code_bytes) {
+        return ERROR_CORRUPT;
+    }
+    *run = (struct run){.value = value,
+                        .first_slot = load64(value.data + 8),
+                        .count = count,
+                        .epoch = load32(value.data + 20),
+                        .at = run_layout_of(layout, count)};
+    return OK;
+}
+
+enum error run_check(const struct run *run, uint64_t first_slot)
+{
+    const struct key key = key_run(0, first_slot);
+    const enum error error = value_check(key_span(&key), span_of(run->value.data, run->at.crcs),
+                                         KIND_RUN, FORMAT_PAGED_HEADER_BYTES);
+    return error == OK && run->first_slot != first_slot ? ERROR_CORRUPT : error;
+}
+
+void run_row(const struct layout *layout, const struct run *run, size_t i, struct vector_row *row)
+{
+    const uint8_t *data = run->value.data, *factors = data + run->at.factors + i * 8;
+    *row = (struct vector_row){
+        .code = data + run->at.codes + i * layout->code_bytes,
+        .f_mul = load_float(factors),
+        .f_add = load_float(factors + 4),
+        .epoch = run->epoch,
+        .vector = data + run->at.vectors + i * layout->dim * sizeof(float),
+        .crc = load32(data + run->at.crcs + i * 4),
+    };
+}
+
+enum error view_vector(const struct view *view, uint64_t slot, struct vector_row *out)
+{
+    const struct version *version = view->version;
+    const struct layout *layout = &view->environment->layout;
+    uint64_t index;
+    if (!version_find_run(version, slot, &index)) {
+        return ERROR_NOT_FOUND;
+    }
+    _Atomic uint64_t *word = array_at(&version->run_locators, index);
+    const uint64_t locator = atomic_load_explicit(word, memory_order_relaxed);
+    struct run run;
+    enum error error = run_open(layout, locator_span(locator), &run);
+    if (error != OK) {
+        return error;
+    }
+    const uint64_t first_slot = array_get(&version->run_slots, index);
+    if ((locator & LOCATOR_CHECKED) == 0) {
+        error = run_check(&run, first_slot);
+        if (error != OK) {
+            return error;
+        }
+        atomic_fetch_or_explicit(word, LOCATOR_CHECKED, memory_order_relaxed);
+    }
+    if (slot - first_slot >= run.count) {
+        return ERROR_NOT_FOUND;
+    }
+    run_row(layout, &run, (size_t)(slot - first_slot), out);
+    return OK;
+}
+
+enum error vector_row_check(const struct view *view, const struct vector_row *row)
+{
+    const size_t bytes = view->environment->layout.dim * sizeof(float);
+    return crc32c(0, row->vector, bytes) == row->crc ? OK : ERROR_CORRUPT;
+}
+
+/* ---- writing ---- */
+
+/* Rows first to first + count of `rows` into a run's value behind its first `before` rows. */
+static void fill_rows(const struct layout *layout, uint8_t *value, const struct run_layout *at,
+                      size_t before, const struct run_rows *rows, size_t first, size_t count)
+{
+    const size_t vector_bytes = layout->dim * sizeof(float);
+    const float *vectors = rows->vectors + first * layout->dim;
+    memcpy(value + at->factors + before * 8, rows->factors + 2 * first, count * 8);
+    memcpy(value + at->codes + before * layout->code_bytes,
+           rows->codes + first * layout->code_bytes, count * layout->code_bytes);
+    for (size_t i = 0; i < count; i++) {
+        store32(value + at->crcs + (before + i) * 4,
+                crc32c(0, vectors + i * layout->dim, vector_bytes));
+    }
+    memcpy(value + at->vectors + before * vector_bytes, vectors, count * vector_bytes);
+}
+
+/* The rows of the run that was there, at their new places; their CRCs go along unchanged. */
+static void copy_rows(const struct layout *layout, uint8_t *value, const struct run_layout *at,
+                      const struct run *from)
+{
+    const uint8_t *old = from->value.data;
+    memcpy(value + at->factors, old + from->at.factors, from->count * 8);
+    memcpy(value + at->codes, old + from->at.codes, from->count * layout->code_bytes);
+    memcpy(value + at->crcs, old + from->at.crcs, from->count * 4);
+    memcpy(value + at->vectors, old + from->at.vectors, from->count * layout->dim * sizeof(float));
+}
+
+static void fill_header(const struct layout *layout, uint8_t *value, uint64_t first_slot,
+                        size_t count, uint32_t epoch)
+{
+    memset(value, 0, FORMAT_PAGED_HEADER_BYTES);
+    store64(value + 8, first_slot);
+    store32(value + 16, (uint32_t)count);
+    store32(value + 20, epoch);
+    store32(value + 24, (uint32_t)layout->dim);
+    store32(value + 28, (uint32_t)layout->code_bytes);
+}
+
+/* Put a run of the rows of `before`, if any, and the given ones of `rows`. */
+static enum error put_run(struct write *write, const struct run *before,
+                          const struct run_rows *rows, size_t first, size_t count)
+{
+    const struct layout *layout = &write->environment->layout;
+    const size_t kept = before == NULL ? 0 : before->count;
+    const uint64_t first_slot = before == NULL ? rows->first_slot + first : before->first_slot;
+    const struct run_layout at = run_layout_of(layout, kept + count);
+    const size_t bytes = paged_bytes(at.end);
+    const struct key key = key_run(0, first_slot);
+    uint8_t *value;
+    const enum error error = write_reserve(write, TABLE_RUNS, key_span(&key), bytes,
+                                           before == NULL ? MDB_APPEND : 0, &value);
+    if (error != OK) {
+        return error;
+    }
+    fill_header(layout, value, first_slot, kept + count, rows->epoch);
+    if (before != NULL) {
+        copy_rows(layout, value, &at, before);
+    }
+    fill_rows(layout, value, &at, kept, rows, first, count);
+    memset(value + at.end, 0, bytes - at.end);
+    value_seal(key_span(&key), value, at.crcs, KIND_RUN, 0);
+    write_note(write, CHANGE_RUN, first_slot, 0);
+    write->tail_exists = true;
+    write->tail_slot = first_slot;
+    return OK;
+}
+
+/* The last run, if the rows continue it and it stays short; a damaged one is left alone. */
+static bool tail_takes(struct write *write, const struct run_rows *rows, struct run *tail)
+{
+    const struct layout *layout = &write->environment->layout;
+    if (!write->tail_exists || rows->count > layout->tail_rows_max) {
+        return false;
+    }
+    const struct key key = key_run(0, write->tail_slot);
+    struct span value;
+    return write_get(write, TABLE_RUNS, key_span(&key), &value) == OK &&
+           run_open(layout, value, tail) == OK && tail->epoch == rows->epoch &&
+           tail->count + rows->count <= layout->tail_rows_max &&
+           tail->first_slot + tail->count == rows->first_slot &&
+           run_check(tail, write->tail_slot) == OK;
+}
+
+/* The value that is read must not be the one that is written to: LMDB may reuse its pages. */
+static enum error extend_tail(struct write *write, const struct run *tail,
+                              const struct run_rows *rows)
+{
+    uint8_t *copy = allocate(tail->value.bytes);
+    memcpy(copy, tail->value.data, tail->value.bytes);
+    struct run before = *tail;
+    before.value.data = copy;
+    const enum error error = put_run(write, &before, rows, 0, rows->count);
+    free(copy);
+    return error;
+}
+
+enum error write_vectors(struct write *write, const struct run_rows *rows)
+{
+    assert(write->environment->layout.dim > 0 && rows->count > 0);
+    struct run tail;
+    enum error error = OK;
+    failpoint("storage-put-run");
+    if (tail_takes(write, rows, &tail)) {
+        return extend_tail(write, &tail, rows);
+    }
+    const size_t most = write->environment->layout.run_rows_max;
+    for (size_t first = 0; first < rows->count && error == OK; first += most) {
+        const size_t left = rows->count - first;
+        error = put_run(write, NULL, rows, first, left < most ? left : most);
+    }
+    return error;
+}
