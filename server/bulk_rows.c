@@ -197,9 +197,11 @@ static enum bulk_progress look_at_lines(struct bulk *bulk, uint32_t *dim)
         }
         if (progress != BULK_FULL)
             bulk->line--;
-        if (progress == BULK_DONE)
+        if (progress == BULK_DONE) {
+            bulk->line = 0; /* the fault is not a line's */
             return bulk_refuse(bulk, REFUSAL_INPUT,
                                "cannot create the collection: the body has no point");
+        }
         if (progress != BULK_FULL)
             return progress;
         use_line(bulk, line);

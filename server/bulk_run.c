@@ -142,32 +142,38 @@ static void step_drop(struct bulk *bulk)
 
 /* ---- opening ---- */
 
-/* The lowest number above all numeric ids: 64 probes, since ids are walked upwards only.
- * ERROR_FULL: there is none. */
+/* The lowest id from `from` on, if it is a number. */
+static enum error number_from(const struct view *view, uint64_t from, uint64_t *number, bool *found)
+{
+    struct point_id id = point_id_number(from);
+    struct id_slot item;
+    size_t count = 0;
+    enum error error = view_ids(view, &id, &item, 1, &count);
+    *found = error == OK && count > 0 && item.id.kind == POINT_ID_NUMBER;
+    if (*found)
+        *number = load64_big(item.id.bytes);
+    return error;
+}
+
+/* The lowest number above all numeric ids, by halving: ids are walked upwards only. ERROR_FULL:
+ * there is none. */
 static enum error next_free_id(const struct view *view, uint64_t *next)
 {
-    uint64_t low = 0, count = UINT64_MAX;
-    /* invariant: no number >= low + count is there, or that is beyond 64 bits and not known yet */
-    while (count > 0) {
-        uint64_t half = count / 2;
-        struct point_id from = point_id_number(low + half);
-        struct id_slot found;
-        size_t found_count = 0;
-        enum error error = view_ids(view, &from, &found, 1, &found_count);
-        if (error != OK)
-            return error;
-        if (found_count > 0 && found.id.kind == POINT_ID_NUMBER) {
-            uint64_t above = load64_big(found.id.bytes);
-            if (above == UINT64_MAX)
-                return ERROR_FULL;
-            count -= above + 1 - low;
-            low = above + 1;
-        } else {
-            count = half;
-        }
+    uint64_t low = 0, high = UINT64_MAX, number = 0; /* no id is >= high */
+    bool found;
+    enum error error = number_from(view, UINT64_MAX, &number, &found);
+    if (error == OK && found)
+        return ERROR_FULL;
+    while (error == OK && low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        error = number_from(view, middle, &number, &found);
+        if (found)
+            low = number + 1;
+        else
+            high = middle;
     }
     *next = low;
-    return OK;
+    return error;
 }
 
 static bool choose_first_id(struct bulk *bulk)

@@ -139,7 +139,7 @@ static struct bytes lines(unsigned first, unsigned count, unsigned step, unsigne
     for (unsigned i = 0; i < count; i++) {
         fprintf(text.out, "{\"id\":%u,\"vector\":[", first + i * step);
         for (unsigned j = 0; j < dim; j++)
-            fprintf(text.out, "%s%g", j ? "," : "", (double)(first + i * step) + j / 8.0);
+            fprintf(text.out, "%s%.9g", j ? "," : "", (double)(first + i * step) + j / 8.0);
         fprintf(text.out, "],\"payload\":{\"n\":%u}}\n", i);
     }
     char *data = text_of(&text);
@@ -185,7 +185,7 @@ static void expect_vector(struct fixture *fixture, const char *name, unsigned lo
     json_t *got = json_object_get(result, "vector");
     assert_int_equal(json_array_size(got), dim);
     for (size_t i = 0; i < dim; i++)
-        assert_true(json_number_value(json_array_get(got, i)) == vector[i]);
+        assert_true((float)json_number_value(json_array_get(got, i)) == (float)vector[i]);
     json_decref(result);
 }
 

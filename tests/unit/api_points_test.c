@@ -162,10 +162,12 @@ static void test_numbers_come_back(void **state)
     expect_text("GET", "/collections/numbers/points/1", "",
                 "\"payload\":{\"a\":10.0,\"b\":10,\"c\":1e2,\"d\":18446744073709551615,"
                 "\"e\":\"\\u0000é\\n\",\"f\":[null,true,{}]}");
-    json_t *result = call_result_of(&server, "GET", "/collections/numbers/points/1", "");
+    json_t *result = call_result_of(&server, "POST", "/collections/numbers/points",
+                                    "{\"ids\":[1],\"with_payload\":false,\"with_vector\":true}");
     const float sent[] = {0.19f, 1e-40f, -3.4e18f, 16777216.0f};
     for (size_t i = 0; i < 4; i++) {
-        double got = json_number_value(json_array_get(json_object_get(result, "vector"), i));
+        json_t *vector = json_object_get(json_array_get(result, 0), "vector");
+        double got = json_number_value(json_array_get(vector, i));
         assert_true((float)got == sent[i]);
     }
     json_decref(result);

@@ -116,7 +116,11 @@ static void expect_hits(json_t *result, const struct scored *wanted, size_t coun
     assert_int_equal(json_array_size(points), count);
     for (size_t i = 0; i < count; i++) {
         json_t *point = json_array_get(points, i);
-        assert_int_equal(json_integer_value(json_object_get(point, "id")), wanted[i].id);
+        if (json_integer_value(json_object_get(point, "id")) != wanted[i].id)
+            fail_msg("hit %zu is %lld with %.9g, wanted %u with %.9g, then %u with %.9g", i,
+                     json_integer_value(json_object_get(point, "id")),
+                     json_number_value(json_object_get(point, "score")), wanted[i].id,
+                     wanted[i].score, wanted[i + 1].id, wanted[i + 1].score);
         assert_true(json_is_integer(json_object_get(point, "version")));
         double score = json_number_value(json_object_get(point, "score"));
         assert_true(fabs(score - wanted[i].score) < 1e-5 * (fabs(wanted[i].score) + DIM));
