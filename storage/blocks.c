@@ -13,7 +13,7 @@ static enum error read_centre(const struct view *view, _Atomic uint64_t *word,
     const uint64_t locator = atomic_load_explicit(word, memory_order_relaxed);
     const struct span value = locator_span(locator);
     if ((locator & LOCATOR_CHECKED) == 0) {
-        const enum error error = value_check(key_span(key), value, kind, layout->centre_bytes);
+        const enum error error = stored_check(key_span(key), value, kind, layout->centre_bytes);
         if (error != OK) {
             return error;
         }
@@ -153,7 +153,7 @@ static enum error check_blocks(const struct layout *layout, uint64_t generation,
                                struct span data)
 {
     const struct key key = key_blocks(0, generation, value);
-    const enum error error = value_check(key_span(&key), data, KIND_BLOCKS, layout->value_bytes);
+    const enum error error = stored_check(key_span(&key), data, KIND_BLOCKS, layout->value_bytes);
     if (error != OK) {
         return error;
     }

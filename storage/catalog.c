@@ -73,7 +73,7 @@ static enum error number_get(MDB_txn *txn, MDB_dbi table, enum catalog_key which
     struct span value;
     enum error error = table_get(txn, table, span_of(&key, 1), &value);
     if (error == OK) {
-        error = value_check(span_of(&key, 1), value, kind, FORMAT_HEADER_BYTES + 8);
+        error = stored_check(span_of(&key, 1), value, kind, FORMAT_HEADER_BYTES + 8);
     }
     if (error == OK) {
         *number = load64(value.data + FORMAT_HEADER_BYTES);
@@ -224,7 +224,7 @@ static enum error name_record(MDB_txn *txn, const struct catalog *catalog,
                               const struct name_key *key, struct span *record)
 {
     const enum error error = table_get(txn, catalog->table, name_key_span(key), record);
-    return error == OK ? value_check(name_key_span(key), *record, KIND_NAME, NAME_SETTINGS_OFFSET)
+    return error == OK ? stored_check(name_key_span(key), *record, KIND_NAME, NAME_SETTINGS_OFFSET)
                        : error;
 }
 
@@ -276,7 +276,7 @@ enum error catalog_each(struct store *store,
         if (whole.bytes < 2 || whole.data[0] != CATALOG_NAME) {
             break;
         }
-        const bool sound = value_check(whole, record, KIND_NAME, NAME_SETTINGS_OFFSET) == OK;
+        const bool sound = stored_check(whole, record, KIND_NAME, NAME_SETTINGS_OFFSET) == OK;
         error = each(
             context, span_of(whole.data + 1, whole.bytes - 1),
             sound ? load64(record.data + FORMAT_HEADER_BYTES) : 0,
@@ -516,7 +516,7 @@ enum error catalog_delete(struct store *store, struct span name)
     uint64_t directory = 0; /* of a damaged record: its directory is found at the next start */
     error = table_get(txn, store->catalog.table, name_key_span(&key), &record);
     if (error == OK &&
-        value_check(name_key_span(&key), record, KIND_NAME, NAME_SETTINGS_OFFSET) == OK) {
+        stored_check(name_key_span(&key), record, KIND_NAME, NAME_SETTINGS_OFFSET) == OK) {
         directory = load64(record.data + FORMAT_HEADER_BYTES);
     }
     read_end(&store->catalog, txn);

@@ -120,7 +120,7 @@ static void key_text(struct span key, char text[48])
 static void check_value(const struct check *check, struct span key, struct span value,
                         enum value_kind kind, size_t least_bytes)
 {
-    const enum error error = value_check(key, value, kind, least_bytes);
+    const enum error error = stored_check(key, value, kind, least_bytes);
     if (error != OK) {
         char text[48];
         key_text(key, text);

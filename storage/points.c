@@ -30,7 +30,7 @@ static enum error view_read(const struct view *view, enum table table, const str
 
 static enum error decode_slot(struct span key, struct span value, uint64_t *slot)
 {
-    const enum error error = value_check(key, value, KIND_ID, ID_BYTES);
+    const enum error error = stored_check(key, value, KIND_ID, ID_BYTES);
     if (error == OK) {
         *slot = load64(value.data + FORMAT_HEADER_BYTES);
     }
@@ -93,7 +93,7 @@ enum error view_ids(const struct view *view, const struct point_id *from, struct
 
 static enum error decode_row(struct span key, struct span value, struct point_row *row)
 {
-    const enum error error = value_check(key, value, KIND_ROW, ROW_PAYLOAD_OFFSET);
+    const enum error error = stored_check(key, value, KIND_ROW, ROW_PAYLOAD_OFFSET);
     if (error != OK) {
         return error;
     }
@@ -213,7 +213,7 @@ bool view_is_dead(const struct view *view, uint64_t slot)
     const struct span value = locator_span(locator);
     if ((locator & LOCATOR_CHECKED) == 0) {
         const struct key key = key_dead(chunk);
-        if (value_check(key_span(&key), value, KIND_DEAD,
+        if (stored_check(key_span(&key), value, KIND_DEAD,
                         FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES) != OK) {
             /* The bits are lost, but a live slot has a row and a dead one none. */
             struct point_row row;
@@ -252,7 +252,7 @@ static enum error load_bits(struct write *write, uint64_t chunk, uint8_t *bits)
         return OK;
     }
     if (error == OK) {
-        error = value_check(key_span(&key), value, KIND_DEAD,
+        error = stored_check(key_span(&key), value, KIND_DEAD,
                             FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES);
     }
     if (error == ERROR_CORRUPT) {

@@ -223,7 +223,7 @@ static enum error load_locator(const struct version *version, MDB_dbi table, con
 /* Take over one generation's record; a new one comes behind the last. */
 static enum error take_generation(struct version *version, struct span key, struct span record)
 {
-    enum error error = value_check(key, record, KIND_GENERATION, GENERATION_BYTES);
+    enum error error = stored_check(key, record, KIND_GENERATION, GENERATION_BYTES);
     if (error != OK || key.bytes != 11) {
         return error == OK ? ERROR_CORRUPT : error;
     }
@@ -393,7 +393,7 @@ static enum error take_counters(struct version *version)
         return OK;
     }
     if (error == OK) {
-        error = value_check(key_span(&key), value, KIND_COUNTERS, COUNTERS_BYTES);
+        error = stored_check(key_span(&key), value, KIND_COUNTERS, COUNTERS_BYTES);
     }
     if (error != OK) {
         return error;
@@ -428,7 +428,7 @@ static enum error find_base(struct version *version)
     if (!extent_holds(&version->extent, value.mv_data, value.mv_size)) {
         return ERROR_CORRUPT;
     }
-    return value_check(key_span(&key), span_of_lmdb(&value), KIND_COLLECTION,
+    return stored_check(key_span(&key), span_of_lmdb(&value), KIND_COLLECTION,
                        FORMAT_HEADER_BYTES + 8);
 }
 
