@@ -111,7 +111,7 @@ static UNUSED void model_release(struct model *model)
 static UNUSED void model_copy(struct model *to, const struct model *from)
 {
     model_init(to, &from->shape, from->blocks_per_value);
-    to->counters = from->counters;
+    to->counters = from->counters; /* id_hash: XOR over live slots of mix(slot) */
     memcpy(to->slots, from->slots, MODEL_SLOTS_MAX * sizeof *to->slots);
     for (size_t i = 0; i < from->counters.generation_count; i++) {
         to->generations[i] = from->generations[i];
@@ -296,6 +296,7 @@ static UNUSED enum error model_kill(struct model *model, struct write *write,
     model->counters.point_count--;
     model->counters.vector_count -= found->has_vector;
     model->counters.dead_count += found->has_vector;
+    model->counters.id_hash ^= mix(slot);
     return write_remove(write, slot, id, remove_id);
 }
 
