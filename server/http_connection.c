@@ -95,6 +95,7 @@ static void fail(struct http_connection *connection, int status, const char *why
         return;
     connection->server->rejected++;
     exchange->failed_status = status;
+    exchange->failed_why = why; /* static: only buffered bodies are refused with a made text */
     http_stream_finish(exchange, true);
     http_stream_tell(exchange);
 }

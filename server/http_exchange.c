@@ -234,39 +234,14 @@ static void tell_finished(struct http_exchange *exchange, size_t reply_bytes)
                               reply_bytes, seconds);
 }
 
-/* May the connection be kept? Only if we know where the next request begins, and want one. */
+/* May the connection be kept? Only if we know where the next request begins, want one, and one can
+ * come (an end of input is not read before the tail is consumed). */
 static bool keeps(const struct http_exchange *exchange)
 {
     const struct http_connection *connection = exchange->connection;
-    bool more = !connection->eof || connection->tail != NULL;
     return exchange->parser.stage == HTTP_PARSE_END && exchange->parser.status == 0 &&
-           exchange->parser.keep_alive && !exchange->server->stopping && more;
+           exchange->parser.keep_alive && !exchange->server->stopping && !connection->eof;
 }
-
-void http_exchange_answer(struct http_exchange *exchange)
-{
-    struct http_connection *connection = exchange->connection;
-    if (exchange->failed_status != 0)
-        exchange->status = exchange->failed_status;
-    if (connection == NULL) {
-        tell_finished(exchange, 0);
-        http_exchange_free(exchange);
-        return;
-    }
-    bool keep = keeps(exchange);
-    char *head = format_head(exchange, keep);
-    bool bare = exchange->request.method == HTTP_METHOD_HEAD || exchange->reply.bytes == 0;
-    uv_buf_t buffers[2] = {{head, strlen(head)}, {exchange->reply.data, exchange->reply.bytes}};
-    http_budget_unwait(exchange);
-    connection->pause = PAUSE_NONE;
-    connection->close = !keep;
-    connection->phase = PHASE_REPLY;
-    connection->since_ms = uv_now(exchange->server->loop);
-    tell_finished(exchange, buffers[0].len + (bare ? 0 : buffers[1].len));
-    write_reply(exchange, buffers, bare ? 1 : 2);
-}
-
-/* ---- what http itself answers ---- */
 
 /* The texts begin as those of the compatible API do. */
 static const char *error_prefix(int status)
@@ -296,6 +271,43 @@ static struct http_body error_body(int status, const char *why)
     n = snprintf(text + at, 512 - at, "\"},\"time\":0.0}");
     return (struct http_body){text, at + (size_t)n};
 }
+
+/* A stream that broke under its owner: the status is ours, the text the owner's if there is one. */
+static void apply_failure(struct http_exchange *exchange)
+{
+    if (exchange->failed_status == 0)
+        return;
+    exchange->status = exchange->failed_status;
+    if (exchange->reply.bytes > 0)
+        return;
+    free(exchange->reply.data);
+    exchange->reply = error_body(exchange->status, exchange->failed_why);
+    exchange->content_type = "application/json";
+}
+
+void http_exchange_answer(struct http_exchange *exchange)
+{
+    struct http_connection *connection = exchange->connection;
+    apply_failure(exchange);
+    if (connection == NULL) {
+        tell_finished(exchange, 0);
+        http_exchange_free(exchange);
+        return;
+    }
+    bool keep = keeps(exchange);
+    char *head = format_head(exchange, keep);
+    bool bare = exchange->request.method == HTTP_METHOD_HEAD || exchange->reply.bytes == 0;
+    uv_buf_t buffers[2] = {{head, strlen(head)}, {exchange->reply.data, exchange->reply.bytes}};
+    http_budget_unwait(exchange);
+    connection->pause = PAUSE_NONE;
+    connection->close = !keep;
+    connection->phase = PHASE_REPLY;
+    connection->since_ms = uv_now(exchange->server->loop);
+    tell_finished(exchange, buffers[0].len + (bare ? 0 : buffers[1].len));
+    write_reply(exchange, buffers, bare ? 1 : 2);
+}
+
+/* ---- what http itself answers ---- */
 
 void http_exchange_refuse(struct http_exchange *exchange, int status, const char *why)
 {

@@ -89,6 +89,7 @@ struct http_exchange {
     uint64_t last_byte_ms;           /* when the latest came; moved by our own pauses */
     uint64_t pause_ms;               /* when the present pause began */
     int failed_status;               /* of a stream that broke: overrides the reply's */
+    const char *failed_why;          /* and its text, where the reply has none */
     struct http_stream_queue stream; /* MODE_STREAM */
     struct http_exchange *wait_next, *wait_previous; /* in server->waiting when paused on budget */
     /* The reply: set by http_reply before posting, the loop's afterwards. */

@@ -156,7 +156,6 @@ static int on_headers_complete(llhttp_t *llhttp)
     parser->http_1_0 = llhttp->http_minor == 0;
     if (check_facts(parser) != 0)
         return HPE_USER;
-    llhttp->upgrade = 0; /* an Upgrade is an offer, and we may pass it over (RFC 9110 7.8) */
     parser->keep_alive = llhttp_should_keep_alive(llhttp) != 0;
     parser->expect_continue &= !parser->http_1_0;
     parser->request->content_length = parser->chunked ? UINT64_MAX : llhttp->content_length;

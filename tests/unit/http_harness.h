@@ -51,6 +51,8 @@ struct fixture {
     /* The streamed request's worker. */
     bool stream_paused;     /* takes nothing while set */
     size_t stream_reply_at; /* replies once it has taken so much; 0: at the end */
+    bool stream_silent;     /* replies without a body */
+    bool stream_refused;    /* is replied to on the loop, nothing taken */
     uint64_t stream_bytes, stream_sum, stream_held_most;
     enum http_stream_state stream_state;
 };
@@ -119,7 +121,10 @@ static void on_request(void *context, struct http_request *request)
 static void on_stream(void *context, struct http_request *request)
 {
     struct fixture *fixture = context;
-    queue_put(fixture, fixture->work, &fixture->work_count, request);
+    if (fixture->stream_refused)
+        http_reply(request, 400, "text/plain", NULL, body_text("refused"));
+    else
+        queue_put(fixture, fixture->work, &fixture->work_count, request);
 }
 
 static void on_finished(void *context, const struct http_request *request, int status,
@@ -161,7 +166,9 @@ static void work_stream(struct fixture *fixture, struct http_request *request)
         pthread_cond_broadcast(&fixture->changed);
         pthread_mutex_unlock(&fixture->lock);
         if (state != HTTP_STREAM_MORE || early) {
-            http_reply(request, 200, "text/plain", NULL, body_text("streamed"));
+            http_reply(request, 200, "text/plain", NULL,
+                       fixture->stream_silent ? (struct http_body){NULL, 0}
+                                              : body_text("streamed"));
             return;
         }
         if (bytes == 0)
@@ -390,8 +397,8 @@ static UNUSED void client_say(struct client *client, const char *text)
     client_send(client, text, strlen(text));
 }
 
-/* Receive some more. false at the end (or a reset). */
-static bool client_more(struct client *client)
+/* Receive some more, at most so much. false at the end (or a reset). */
+static bool client_more_of(struct client *client, size_t most)
 {
     if (client->capacity - client->bytes < 65536) {
         client->capacity = client->capacity * 2 + 65536;
@@ -399,11 +406,17 @@ static bool client_more(struct client *client)
     }
     if (!wait_for(client->fd, POLLIN, GUARD_MS))
         fail_msg("nothing came for %d ms", GUARD_MS);
-    ssize_t n = recv(client->fd, client->data + client->bytes, client->capacity - client->bytes, 0);
+    size_t room = client->capacity - client->bytes;
+    ssize_t n = recv(client->fd, client->data + client->bytes, room < most ? room : most, 0);
     if (n <= 0)
         return false;
     client->bytes += (size_t)n;
     return true;
+}
+
+static bool client_more(struct client *client)
+{
+    return client_more_of(client, SIZE_MAX);
 }
 
 static UNUSED bool client_at_end(struct client *client)

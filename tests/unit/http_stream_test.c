@@ -145,6 +145,16 @@ static void test_stream_answered_early(void **state)
     client_say(&client, "and some more that nobody reads");
     assert_true(client_at_end(&client));
     client_close(&client);
+    /* With bytes in the queue that nobody took. */
+    fixture->stream_refused = true;
+    client = client_open(fixture);
+    say_stream_head(&client, 1000000);
+    client_say(&client, "0123456789");
+    client_expect(&client, 400, "refused");
+    assert_true(client_at_end(&client));
+    client_close(&client);
+    fixture_call(fixture, get_figures);
+    assert_int_equal(fixture->figures.body_bytes_held, 0);
     fixture_free(fixture);
 }
 
@@ -170,6 +180,17 @@ static void test_stream_broken(void **state)
     client_say(&client, "POST /stream HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                         "3\r\nabc\r\nzz\r\n");
     expect_broken(fixture, &client, 400);
+    /* With nothing to say on its owner's side: then http says what was wrong. */
+    fixture = fixture_new(test_limits());
+    fixture->stream_silent = true;
+    client = client_open(fixture);
+    say_stream_head(&client, 100);
+    shutdown(client.fd, SHUT_WR);
+    client_expect(&client, 400,
+                  "{\"status\":{\"error\":\"Bad request: the connection ended within the "
+                  "request\"},\"time\":0.0}");
+    client_close(&client);
+    fixture_free(fixture);
     /* Half-closed. */
     fixture = fixture_new(test_limits());
     client = client_open(fixture);
@@ -203,18 +224,19 @@ static void test_stream_slow_consumer(void **state)
     struct http_limits limits = test_limits();
     limits.stream_buffer_bytes = 1000;
     limits.body_grace_ms = 100;
-    limits.idle_timeout_ms = 200;
-    limits.body_bytes_per_s = 1000;
+    limits.body_bytes_per_s = 4000;
     struct fixture *fixture = fixture_new(limits);
     struct client client = client_open(fixture);
-    static char data[4000];
+    static char data[3000];
     fixture->stream_paused = true;
-    say_stream_head(&client, sizeof data);
-    client_send(&client, data, 3000);
-    assert_false(wait_for(client.fd, POLLIN, 800)); /* eight graces: no 408 */
+    say_stream_head(&client, sizeof data + 1);
+    client_send(&client, data, sizeof data);
+    /* 3,000 bytes are enough for 0.75 s: neither in twice that time nor afterwards is it a 408. */
+    assert_false(wait_for(client.fd, POLLIN, 1600));
     set_paused(fixture, false);
-    FIXTURE_WAIT(fixture, fixture->stream_bytes == 3000);
-    client_send(&client, data, 1000);
+    FIXTURE_WAIT(fixture, fixture->stream_bytes == sizeof data);
+    assert_false(wait_for(client.fd, POLLIN, 100));
+    client_say(&client, "x");
     client_expect(&client, 200, "streamed");
     client_close(&client);
     fixture_free(fixture);
@@ -287,6 +309,14 @@ static void test_body_rate(void **state)
     struct client client = client_open(fixture);
     client_say(&client, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc");
     expect_timeout(&client, "http.body_bytes_per_s_min");
+    /* Fast enough on average, but then nothing for as long as an idle connection is kept. */
+    limits.body_bytes_per_s = 0;
+    limits.idle_timeout_ms = 300;
+    struct fixture *stalling = fixture_new(limits);
+    client = client_open(stalling);
+    client_say(&client, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc");
+    expect_timeout(&client, "http.body_bytes_per_s_min");
+    fixture_free(stalling);
     /* Fast enough, for three times the grace. */
     client = client_open(fixture);
     static char data[1000];
@@ -301,6 +331,15 @@ static void test_body_rate(void **state)
 }
 
 /* ---- back-pressure ---- */
+
+/* Receive pieces of up to 100 KB with a pause before each. */
+static void read_slowly(struct client *client, int pieces, int pause_ms)
+{
+    for (int i = 0; i < pieces; i++) {
+        assert_false(wait_for(client->fd, 0, pause_ms));
+        assert_true(client_more_of(client, 100000));
+    }
+}
 
 /* A client that does not read its answer is let go; one that reads slowly is not. */
 static void test_write_timeout(void **state)
@@ -320,7 +359,8 @@ static void test_write_timeout(void **state)
         client_send(&client, body, BYTES);
         client_say(&client, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n"); /* waits behind it */
         FIXTURE_WAIT(fixture, fixture->finished_count == (uint64_t)slow + 1);
-        if (slow) {
+        if (slow) { /* for longer than the timeout, but never without progress for so long */
+            read_slowly(&client, 100, 10);
             struct response response = client_receive(&client, false);
             assert_true(response.status == 200 && response.body_bytes == BYTES);
             free(response.body);

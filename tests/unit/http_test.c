@@ -372,6 +372,19 @@ static void test_half_closed(void **state)
     client_expect(&client, 200, "now");
     assert_true(client_at_end(&client));
     client_close(&client);
+    /* Seen while it is executed: the answer says that it is the last. */
+    client = client_open(fixture);
+    client_say(&client, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    FIXTURE_WAIT(fixture, fixture->held_count == 1);
+    shutdown(client.fd, SHUT_WR);
+    fixture_call(fixture, get_figures); /* the loop has seen the end, or sees it in this turn */
+    fixture_call(fixture, get_figures);
+    release(fixture, 0);
+    struct response response = client_receive(&client, false);
+    assert_true(response.status == 200 && has(&response, "Connection: close\r\n"));
+    free(response.body);
+    assert_true(client_at_end(&client));
+    client_close(&client);
     /* Half a head, half a body: told so. */
     static const char *const halves[] = {
         "GET /now HTTP/1.1\r\nHos",
