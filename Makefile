@@ -17,6 +17,8 @@ LLHTTP_INC ?= /usr/share/include/llhttp
 BUILD := build/$(V)$(if $(filter clang,$(CC)),-clang)
 ARCH := $(shell uname -m)
 FUZZ_SECONDS ?= 20
+# VERBOSE=1 prints the commands.
+Q := $(if $(VERBOSE),,@)
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wconversion -Wsign-conversion -Wdouble-promotion -Wformat=2 -Wundef \
@@ -69,24 +71,29 @@ ifeq ($(BUILD),build/release)
 endif
 
 $(BUILD)/kith: $(OBJ) $(LLHTTP_OBJ)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@echo 'LINK $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(FLAGS_$(basename $(notdir $<))) -c -o $@ $<
+	@echo 'CC $@'
+	$(Q)$(CC) $(CFLAGS) $(FLAGS_$(basename $(notdir $<))) -c -o $@ $<
 
 # llhttp's own generated C, from Debian's node-llhttp, in its strict build; its warnings are not ours.
 $(BUILD)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	@mkdir -p $(@D)
-	$(CC) $(filter-out -W%,$(CFLAGS)) -Wp,-D_FORTIFY_SOURCE=2 -w -DLLHTTP_STRICT_MODE=1 -c -o $@ $<
+	@echo 'CC $@'
+	$(Q)$(CC) $(filter-out -W%,$(CFLAGS)) -Wp,-D_FORTIFY_SOURCE=2 -w -DLLHTTP_STRICT_MODE=1 -c -o $@ $<
 
 $(BUILD)/tests/%: tests/unit/%.c $(LIBOBJ) $(LLHTTP_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(LIBOBJ) $(LLHTTP_OBJ) -lcmocka $(LIBS)
+	@echo 'CC $@'
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(LIBOBJ) $(LLHTTP_OBJ) -lcmocka $(LIBS)
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(LIBOBJ) $(LLHTTP_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(LIBOBJ) $(LLHTTP_OBJ) $(LIBS)
+	@echo 'CC $@'
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(LIBOBJ) $(LLHTTP_OBJ) $(LIBS)
 
 -include $(OBJ:.o=.d) $(TESTS:=.d)
 -include $(wildcard tests/*.mk)
@@ -130,7 +137,7 @@ run-tests: $(TESTS) $(BUILD)/kith
 asan:
 	@$(MAKE) --no-print-directory -j2 V=asan CC=$(CC) unit
 tsan:
-	@$(MAKE) --no-print-directory -j2 V=tsan CC=$(CC) unit
+	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp $(TSAN_OPTIONS)" $(MAKE) --no-print-directory -j2 V=tsan CC=$(CC) unit
 
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz-clang/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
 fuzz:
@@ -168,12 +175,12 @@ layers:
 	@tests/layers.sh
 
 check: layers
-	clang-format --dry-run -Werror $(C_FILES)
+	@clang-format --dry-run -Werror $(C_FILES)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 		--suppress=missingIncludeSystem -I. -i tests codec storage index server
 
 format:
-	clang-format -i $(C_FILES)
+	@clang-format -i $(C_FILES)
 
 install: all
 	install -D -m 755 build/kith $(DESTDIR)$(PREFIX)/bin/kith

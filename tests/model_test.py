@@ -87,9 +87,11 @@ class Run:
 
     def value(self, depth):
         kind = self.random.randrange(8 if depth < 3 else 6)
+        if kind == 7:
+            return self.payload(depth + 1)
         return [None, True, self.random.randrange(-(1 << 63), 1 << 64), self.random.gauss(0, 1e9),
                 "text \u0000 \U0001f600 \" \\ \n", self.random.choice([0, -0.0, 1e300, 1e-300, 10.0]),
-                [self.random.randrange(5)] * 3, self.payload(depth + 1)][kind]
+                [self.random.randrange(5)] * 3][kind]
 
     def pick(self, model):
         if model.points and self.random.random() < 0.5:
