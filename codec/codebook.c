@@ -2,6 +2,7 @@
 #include "codec/codebook.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 const uint8_t codebook_ranks_4[CODEBOOK_RANKS_4] = {5, 15, 25, 36, 48, 62, 79, 104};
@@ -18,6 +19,71 @@ static uint32_t threshold(unsigned rank, uint32_t scale)
 {
     const uint32_t twice = (uint32_t)codebook_ranks_4[rank - 1] + codebook_ranks_4[rank];
     return (twice * 16000u + scale - 1) / scale;
+}
+
+/* 2^(-k/32): literals, since bytes on disk may not depend on a C library's exp2. */
+static const double octave[32] = {1,
+                                  0.97857206208770009,
+                                  0.9576032806985737,
+                                  0.93708381705514998,
+                                  0.91700404320467122,
+                                  0.89735453750155358,
+                                  0.87812608018664973,
+                                  0.85930964906123897,
+                                  0.8408964152537145,
+                                  0.82287773907698247,
+                                  0.80524516597462714,
+                                  0.78799042255394325,
+                                  0.77110541270397037,
+                                  0.75458221379671142,
+                                  0.73841307296974967,
+                                  0.72259040348852333,
+                                  0.70710678118654757,
+                                  0.69195494098191601,
+                                  0.67712777346844633,
+                                  0.66261832157987066,
+                                  0.64841977732550482,
+                                  0.63452547859586661,
+                                  0.620928906036742,
+                                  0.60762367999023448,
+                                  0.59460355750136051,
+                                  0.58186242938878874,
+                                  0.56939431737834578,
+                                  0.55719337129794622,
+                                  0.54525386633262884,
+                                  0.53357020033841185,
+                                  0.52213689121370688,
+                                  0.51094857432705831};
+#define HALF_STEP_32 0.98922801319397546 /* 2^(-1/64) */
+
+static unsigned stride_of(unsigned bits)
+{
+    return bits == 1 ? 1 : 2;
+}
+
+uint8_t codebook_error_byte(unsigned bits, double error)
+{
+    const unsigned stride = stride_of(bits), per_octave = 32 / stride;
+    const double half_step = stride == 1 ? HALF_STEP_32 : HALF_STEP_32 * HALF_STEP_32;
+    int exponent = -1000;
+    const double mantissa = error > 0.0 ? frexp(error * half_step, &exponent) : 0.5;
+    if (exponent > 0) {
+        return 0;
+    }
+    if (exponent < -15) {
+        return 255;
+    }
+    unsigned byte = (unsigned)-exponent * per_octave;
+    for (unsigned k = 1; k < per_octave && octave[k * stride] >= mantissa; k++) {
+        byte++;
+    }
+    return (uint8_t)(byte < 255 ? byte : 255);
+}
+
+double codebook_error_of(unsigned bits, uint8_t byte)
+{
+    const unsigned stride = stride_of(bits), per_octave = 32 / stride;
+    return ldexp(octave[byte % per_octave * stride], -(int)(byte / per_octave));
 }
 
 void codebook_rank_table(unsigned i, struct rank_table *table)

@@ -23,6 +23,11 @@
 extern const uint8_t codebook_ranks_4[CODEBOOK_RANKS_4];
 extern const int8_t codebook_levels_4[16];
 
+/* How far a code is from its vector, 1 - rho^2 with rho the cosine between them, in one byte on a
+ * logarithmic scale: 32 steps an octave at 1 bit, 16 otherwise (down to 2^-16). */
+uint8_t codebook_error_byte(unsigned bits, double error);
+double codebook_error_of(unsigned bits, uint8_t byte);
+
 /* Thresholds between the levels divided by scale i of CODEBOOK_SCALES, in 1/32 units. */
 void codebook_rank_table(unsigned i, struct rank_table *table);
 

@@ -30,6 +30,10 @@ struct codec *codec_new(uint32_t dim, uint64_t seed, const struct kernels *kerne
     for (unsigned i = 0; i < CODEBOOK_SCALES; i++) {
         codebook_rank_table(i, &codec->ranks[i]);
     }
+    for (unsigned byte = 0; byte < 256; byte++) {
+        codec->errors_1[byte] = (float)codebook_error_of(1, (uint8_t)byte);
+        codec->errors_4[byte] = (float)codebook_error_of(4, (uint8_t)byte);
+    }
     return codec;
 }
 
@@ -120,7 +124,8 @@ static double dot_of(const struct codec *codec, const float *x, const float *y)
 }
 
 /* The table whose code has the largest cosine with the vector. */
-static const struct rank_table *best_ranks(const struct codec *codec, struct magnitudes magnitudes)
+static const struct rank_table *best_ranks(const struct codec *codec, struct magnitudes magnitudes,
+                                           double *code_square)
 {
     const size_t n = round_to_pad(codec->dim);
     const uint32_t padding = (uint32_t)(n - codec->dim);
@@ -134,6 +139,7 @@ static const struct rank_table *best_ranks(const struct codec *codec, struct mag
         if (cosine > best_cosine) {
             best_cosine = cosine;
             best = &codec->ranks[i];
+            *code_square = (double)square;
         }
     }
     return best;
@@ -158,9 +164,14 @@ static void pack_row(const struct codec *codec, uint8_t *indices, uint8_t *code)
 }
 _Static_assert(CODEC_NIBBLE_PAD == 8, "what take_ranks writes for magnitude 0");
 
-/* Code and levels of a residual; gives <r, L>. */
-static double encode_signs(const struct codec *codec, const struct planes *planes, bool want_levels,
-                           uint8_t *code)
+/* What encoding a residual gives: <r, L> and |L|^2. */
+struct fit {
+    double product;
+    double code_square;
+};
+
+static struct fit encode_signs(const struct codec *codec, const struct planes *planes,
+                               bool want_levels, uint8_t *code)
 {
     codec->kernels->sign_bits(planes->residual, codec->dim, code);
     if (want_levels) {
@@ -168,19 +179,22 @@ static double encode_signs(const struct codec *codec, const struct planes *plane
             planes->levels[j] = (int8_t)((code[j / 8] >> (j % 8) & 1) * 2 - 1);
         }
     }
-    return codec->kernels->absolute_sum(planes->residual, codec->dim);
+    return (struct fit){codec->kernels->absolute_sum(planes->residual, codec->dim),
+                        (double)codec->dim};
 }
 
-static double encode_levels(const struct codec *codec, const struct planes *planes, double square,
-                            uint8_t *code)
+static struct fit encode_levels(const struct codec *codec, const struct planes *planes,
+                                double square, uint8_t *code)
 {
     const double scale = 32.0 * sqrt((double)codec->dim / square) / CODEBOOK_UNIT_4;
     codec->kernels->magnitudes(planes->residual, codec->dim, (float)scale, planes->magnitudes);
-    const struct rank_table *table = best_ranks(codec, planes->magnitudes);
+    double code_square = 0.0;
+    const struct rank_table *table = best_ranks(codec, planes->magnitudes, &code_square);
     codec->kernels->take_ranks(planes->magnitudes, planes->residual, codec->dim, table,
                                planes->indices, planes->levels);
     pack_row(codec, planes->indices, code);
-    return codec->kernels->dot_levels(planes->residual, planes->levels, codec->dim);
+    return (struct fit){codec->kernels->dot_levels(planes->residual, planes->levels, codec->dim),
+                        code_square};
 }
 
 /* Squares whose float sums are whole, and factors that come out finite. */
@@ -197,12 +211,15 @@ static struct code_factors factors_unknown(void)
 
 /* f_add makes up for m: the estimate is of <q - m, r>, the kernels see <q, L>. All in the factors
  * as they are stored. */
-static struct code_factors factors_of(const struct codec *codec, enum metric metric, double square,
-                                      double scale, const struct planes *planes,
+static struct code_factors factors_of(const struct codec *codec, enum metric metric, unsigned bits,
+                                      double square, struct fit fit, const struct planes *planes,
                                       const float *centre)
 {
     const bool euclid = metric == METRIC_EUCLID;
-    const float f_mul = (float)(euclid ? 2.0 * scale : scale);
+    const double scale = square / fit.product;
+    const double error = 1.0 - fit.product * fit.product / (fit.code_square * square);
+    const float f_mul = factor_with_error_byte((float)(euclid ? 2.0 * scale : scale),
+                                               codebook_error_byte(bits, error));
     double f_add = euclid ? -square : 0.0;
     if (centre != NULL) {
         f_add -= (double)f_mul * codec->kernels->dot_levels(centre, planes->levels, codec->dim);
@@ -245,9 +262,9 @@ void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
         *factors = zero ? factors_exact() : factors_unknown();
         return;
     }
-    const double product = bits == 1 ? encode_signs(codec, &planes, centre != NULL, code)
+    const struct fit fit = bits == 1 ? encode_signs(codec, &planes, centre != NULL, code)
                                      : encode_levels(codec, &planes, square, code);
-    *factors = factors_of(codec, metric, square, square / product, &planes, centre);
+    *factors = factors_of(codec, metric, bits, square, fit, &planes, centre);
 }
 
 /* ---- blocks ---- */

@@ -30,10 +30,6 @@
 #define CODEC_EPSILON_4BIT 3.0f
 #define CODEC_SCAN_DIM_MIN 32u /* below this the bounds are too loose: search is an exact scan */
 
-/* Half widths allowed by each stage of a search. Provisional. */
-#define CODEC_EPSILON_1BIT 3.0f
-#define CODEC_EPSILON_4BIT 3.0f
-
 enum metric { METRIC_COSINE = 0, METRIC_DOT = 1, METRIC_EUCLID = 2, METRIC_MANHATTAN = 3 };
 
 /* What a client sees for a key: Cosine, Dot: key; Euclid: sqrt(-key); Manhattan: -key. */

@@ -2,6 +2,8 @@
 #ifndef KITH_CODEC_CODEC_INTERNAL_H
 #define KITH_CODEC_CODEC_INTERNAL_H
 
+#include <string.h>
+
 #include "codec/codebook.h"
 #include "codec/codec.h"
 #include "codec/kernels.h"
@@ -14,6 +16,8 @@ struct codec {
     const struct kernels *kernels;
     struct rotation rotation;
     struct rank_table ranks[CODEBOOK_SCALES];
+    float errors_1[256]; /* codebook_error_of 1 and 4 bits */
+    float errors_4[256];
 };
 
 /* Squares above this are not estimated: their sums could leave float. */
@@ -27,6 +31,25 @@ struct codec {
 #define CODEC_ROW_GROUP 64u
 #define CODEC_NIBBLE_PAD 8u
 #define CODEC_PAD_SQUARE 25u /* level 5 */
+
+/* The low byte of f_mul holds codebook_error_byte of the code; its other bits are those of S (or
+ * 2 S), rounded so that the whole float is within 2^-16 of it. Estimates take f_mul as it is, and
+ * f_add is made for it as it is. */
+static inline uint8_t factor_error_byte(float f_mul)
+{
+    uint32_t bits;
+    memcpy(&bits, &f_mul, sizeof bits);
+    return (uint8_t)bits;
+}
+
+static inline float factor_with_error_byte(float f_mul, uint8_t byte)
+{
+    uint32_t bits;
+    memcpy(&bits, &f_mul, sizeof bits);
+    bits = ((bits - byte + 128u) & ~255u) | byte;
+    memcpy(&f_mul, &bits, sizeof bits);
+    return f_mul;
+}
 
 static inline size_t codec_half_group(uint32_t dim, size_t first)
 {

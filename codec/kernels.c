@@ -43,9 +43,9 @@ const struct kernels *kernels_best(void)
     if (named != NULL && named->supported()) {
         return named;
     }
-    size_t i = TABLES - 1;
-    while (i > 0 && !tables[i]->supported()) {
-        i--;
+    const struct kernels *best = tables[0];
+    for (size_t i = 1; i < TABLES; i++) {
+        best = tables[i]->supported() ? tables[i] : best;
     }
-    return tables[i];
+    return best;
 }

@@ -8,11 +8,10 @@
 
 #include "codec/codec_internal.h"
 
-/* Mean of 1 - rho^2 of our 4-bit codes, rho the cosine between vector and code. Between .0080 (100
- * dims) and .0096 (many): the upper end, so that bounds err towards being wide. */
-#define ERROR_4 CODEBOOK_ERROR_4
-/* |r| as told from a code is off by some 0.1 %, and its share in g^2 - (t/|r|)^2 twice that. */
-#define NORM_SLACK 0.006
+/* |r| as told from a code and its error byte is off by some 0.6 % at 1 bit and 0.02 % at 4, and its
+ * share in g^2 - (t/|r|)^2 by twice that; the slack keeps that difference from being too small. */
+#define NORM_SLACK_1 0.012f
+#define NORM_SLACK_4 0.001f
 /* Float sums of f_add and f_mul * ip, whose parts may be larger than their sum. */
 #define FLOAT_SLACK 2.4e-7
 
@@ -24,12 +23,19 @@ struct codec_query {
     float lut_bias;
     double lut_error; /* standard deviation of ip for rounding the table */
     float int8_step;
-    double int8_error; /* |q - int8_step * int8| */
+    float int8_variance; /* of ip per |L|^2: |q - int8_step * int8|^2 / d */
     float *rotated;
     uint8_t *lut; /* [16 * column_count], and a column of zeros when that is odd */
     int8_t *low;  /* [round_to_pad(row_bytes)]: dims of low nibbles */
     int8_t *high; /* likewise */
 };
+
+static float load_float(const uint8_t *bytes, size_t j)
+{
+    float value;
+    memcpy(&value, bytes + j * sizeof value, sizeof value);
+    return value;
+}
 
 static size_t lut_bytes(const struct codec *codec)
 {
@@ -141,7 +147,7 @@ static void query_fill_int8(const struct codec *codec, struct codec_query *query
         byte += half;
     }
     query->int8_step = step;
-    query->int8_error = sqrt(error);
+    query->int8_variance = (float)(error / (double)codec->dim);
 }
 
 void codec_query_init(const struct codec *codec, enum metric metric, const float *vector,
@@ -181,11 +187,6 @@ struct centre_terms codec_query_centre(const struct codec *codec, const struct c
 
 /* ---- first stage ---- */
 
-static double hypotenuse(double a, double b, double c)
-{
-    return sqrt(a * a + b * b + c * c);
-}
-
 /* Rounding that floats leave in estimates, as an error of ip (codes of norm `code_norm`). */
 static double float_error(const struct codec_query *query, struct centre_terms terms,
                           double code_norm)
@@ -193,15 +194,100 @@ static double float_error(const struct codec_query *query, struct centre_terms t
     return FLOAT_SLACK * code_norm * (2.0 * query->norm + (double)terms.reach);
 }
 
-/* A half width, per f_mul: what the code leaves open, what rounding the table does, and floats. */
-static double half_width_1(const struct codec *codec, const struct codec_query *query,
-                           struct centre_terms terms)
+/* What a code and its scale tell of the residual r. */
+struct residual {
+    float scale;       /* S of the integer levels */
+    float error;       /* 1 - rho^2 */
+    float code_square; /* |L|^2 */
+    float square;      /* |r|^2 */
+};
+
+static struct residual residual_of(const struct codec_query *query, float f_mul, float error,
+                                   float code_square)
 {
-    const double d = (double)codec->dim;
-    const double k = sqrt(CODEBOOK_ERROR_1 * (1.0 - CODEBOOK_ERROR_1)) / CODEBOOK_UNIT_1;
-    const double spread = d > 1.0 ? sqrt(d / (d - 1.0)) : 1.0;
-    return hypotenuse(k * spread * (double)terms.reach, query->lut_error,
-                      float_error(query, terms, sqrt(d)));
+    const float scale = query->metric == METRIC_EUCLID ? 0.5f * f_mul : f_mul;
+    return (struct residual){scale, error, code_square,
+                             scale * scale * code_square * (1.0f - error)};
+}
+
+/* The square of the part of q - m that lies across r, where all of the error is: g^2 - (t/|r|)^2,
+ * t = <q - m, r> told from the estimate. <r, m> takes part in t: known from |x| = 1 under Cosine,
+ * not known under Dot, where g^2 stands. */
+static float across_square(const struct codec_query *query, struct centre_terms terms,
+                           struct residual residual, float estimate, float slack)
+{
+    const float reach = terms.reach * terms.reach;
+    float along;
+    if (query->metric == METRIC_EUCLID) {
+        along = 0.5f * (estimate + reach + residual.square);
+    } else if (terms.square <= 0.0f) {
+        along = estimate - terms.add;
+    } else if (query->metric == METRIC_COSINE) {
+        along = estimate - terms.add - 0.5f * (1.0f - terms.square - residual.square);
+    } else {
+        return reach;
+    }
+    const float across = reach - along * along / residual.square;
+    return fminf(reach, fmaxf(across, 0.0f) + slack * reach);
+}
+
+/* Half width of one code: |r| |across| sqrt((1/rho^2 - 1)/(d - 1)), and the noise. */
+static float half_width_of(const struct codec *codec, struct residual residual, float f_mul,
+                           float across, float noise)
+{
+    const float others = codec->dim > 1 ? (float)(codec->dim - 1) : 1.0f;
+    return f_mul * sqrtf(residual.code_square * residual.error / others * across + noise);
+}
+
+/* Variance of ip for a code of square `code_square`: rounding the table, and floats. */
+static double noise_1(const struct codec *codec, const struct codec_query *query,
+                      struct centre_terms terms)
+{
+    const double floats = float_error(query, terms, sqrt((double)codec->dim));
+    return query->lut_error * query->lut_error + floats * floats;
+}
+
+/* The scan's half width, per f_mul: the mean code's and all of g, a little more for codes that are
+ * worse than the mean (the spread of 1 - rho^2 is .94/sqrt(d) of it). */
+static double half_width_1(const struct codec *codec, struct centre_terms terms, double noise)
+{
+    const double d = (double)codec->dim, reach = (double)terms.reach;
+    const double others = d > 1.0 ? d - 1.0 : 1.0;
+    const double error = CODEBOOK_ERROR_1 * (1.0 + 1.0 / sqrt(d));
+    return sqrt(d * error / others * reach * reach + noise);
+}
+
+/* What a scan found, looked at with each code's own half width. */
+struct refinement {
+    float epsilon;
+    float allowed; /* in the scan's bounds, per f_mul */
+    float noise;
+    float threshold;
+};
+
+static uint32_t refine_block(const struct codec *codec, const struct codec_query *query,
+                             struct centre_terms terms, const uint8_t *scalars,
+                             const struct refinement *refinement, uint32_t lanes, float *bounds)
+{
+    uint32_t kept = lanes;
+    for (; lanes != 0; lanes &= lanes - 1) {
+        const unsigned lane = (unsigned)__builtin_ctz(lanes);
+        const float f_mul = load_float(scalars, lane);
+        if (!(f_mul > 0.0f) || !isfinite(bounds[lane])) {
+            continue;
+        }
+        const float estimate = bounds[lane] - f_mul * refinement->allowed;
+        const struct residual residual =
+            residual_of(query, f_mul, codec->errors_1[factor_error_byte(f_mul)], (float)codec->dim);
+        const float across = across_square(query, terms, residual, estimate, NORM_SLACK_1);
+        const float half_width = half_width_of(codec, residual, f_mul, across, refinement->noise);
+        const float bound = estimate + refinement->epsilon * half_width;
+        if (bound < bounds[lane]) {
+            bounds[lane] = bound;
+            kept &= bound < refinement->threshold ? ~(1u << lane) : ~0u;
+        }
+    }
+    return kept;
 }
 
 void codec_scan_blocks(const struct codec *codec, const struct codec_query *query,
@@ -209,7 +295,8 @@ void codec_scan_blocks(const struct codec *codec, const struct codec_query *quer
                        float epsilon, float threshold, uint32_t *survivors, float *bounds)
 {
     assert(block_count <= 64);
-    const double allowed = (double)epsilon * half_width_1(codec, query, terms);
+    const double noise = noise_1(codec, query, terms);
+    const double allowed = (double)epsilon * half_width_1(codec, terms, noise);
     const struct scan_line line = {
         .step = query->lut_step,
         .bias = (float)((double)query->lut_bias + allowed),
@@ -218,37 +305,18 @@ void codec_scan_blocks(const struct codec *codec, const struct codec_query *quer
     };
     codec->kernels->scan_blocks(blocks, block_count, codec->column_count, query->lut, &line,
                                 survivors, bounds);
+    const struct refinement refinement = {epsilon, (float)allowed, (float)noise, threshold};
+    const uint8_t *scalars = blocks + codec->column_count * 16;
+    for (size_t block = 0; block < block_count; block++) {
+        if (survivors[block] != 0) {
+            survivors[block] =
+                refine_block(codec, query, terms, scalars + block * codec_block_bytes(codec),
+                             &refinement, survivors[block], bounds + block * CODEC_BLOCK_LANES);
+        }
+    }
 }
 
 /* ---- second stage ---- */
-
-/* What a row code and its scale tell of the residual r, and of the query against it. */
-struct row_view {
-    double scale;       /* S of the integer levels */
-    double code_square; /* |L|^2 */
-    double square;      /* |r|^2, from the code */
-    double estimate;
-};
-
-/* The share of q - m that lies across r, where the error is: g^2 - (t/|r|)^2, t the estimate of
- * <q - m, r>. Under Dot the part <r, m> of it is not known, so g^2 stands. */
-static double perpendicular(const struct codec_query *query, struct centre_terms terms,
-                            const struct row_view *row)
-{
-    const double reach = (double)terms.reach * (double)terms.reach;
-    double along;
-    if (query->metric == METRIC_EUCLID) {
-        along = (row->estimate + reach + row->square) / 2.0;
-    } else if (query->metric == METRIC_COSINE || terms.square <= 0.0f) {
-        const double cross =
-            terms.square > 0.0f ? (1.0 - (double)terms.square - row->square) / 2.0 : 0.0;
-        along = row->estimate - (double)terms.add - cross;
-    } else {
-        return reach;
-    }
-    const double left = reach - along * along / row->square + NORM_SLACK * reach;
-    return left < NORM_SLACK * reach ? NORM_SLACK * reach : left < reach ? left : reach;
-}
 
 float codec_score_row(const struct codec *codec, const struct codec_query *query,
                       struct centre_terms terms, const uint8_t *code, struct code_factors factors,
@@ -256,37 +324,28 @@ float codec_score_row(const struct codec *codec, const struct codec_query *query
 {
     const struct row_sums sums =
         codec->kernels->row_sums(code, codec->row_bytes, query->low, query->high);
-    const double f_mul = (double)factors.f_mul, d = (double)codec->dim;
-    struct row_view row = {
-        .scale = query->metric == METRIC_EUCLID ? f_mul / 2.0 : f_mul,
-        .code_square = (double)(sums.square - (codec->dim % 2 != 0 ? CODEC_PAD_SQUARE : 0)),
-        .estimate = (double)terms.add + (double)factors.f_add +
-                    f_mul * ((double)query->int8_step * (double)sums.dot),
-    };
+    const double ip = (double)query->int8_step * (double)sums.dot;
+    const float estimate =
+        (float)((double)terms.add + (double)factors.f_add + (double)factors.f_mul * ip);
     *half_width = 0.0f;
-    if (!isfinite(row.estimate) || !isfinite(terms.reach)) {
+    if (!isfinite(estimate) || !isfinite(terms.reach)) {
         return INFINITY;
     }
-    if (f_mul <= 0.0) {
-        return (float)row.estimate;
+    if (!(factors.f_mul > 0.0f)) {
+        return estimate;
     }
-    row.square = row.scale * row.scale * row.code_square * (1.0 - ERROR_4);
-    const double across = perpendicular(query, terms, &row);
-    const double of_code = sqrt(row.code_square * ERROR_4 / (d > 1.0 ? d - 1.0 : 1.0) * across);
-    const double of_query = query->int8_error * sqrt(row.code_square / d);
-    const double of_floats = float_error(query, terms, sqrt(row.code_square));
-    *half_width = (float)(f_mul * hypotenuse(of_code, of_query, of_floats));
-    return (float)row.estimate;
+    const float code_square = (float)(sums.square - (codec->dim % 2 != 0 ? CODEC_PAD_SQUARE : 0u));
+    const struct residual residual = residual_of(
+        query, factors.f_mul, codec->errors_4[factor_error_byte(factors.f_mul)], code_square);
+    const float across = across_square(query, terms, residual, estimate, NORM_SLACK_4);
+    const float of_query = query->int8_variance * code_square;
+    const double of_floats = float_error(query, terms, sqrt((double)code_square));
+    *half_width = half_width_of(codec, residual, factors.f_mul, across,
+                                of_query + (float)(of_floats * of_floats));
+    return estimate;
 }
 
 /* ---- exact ---- */
-
-static float load_float(const uint8_t *bytes, size_t j)
-{
-    float value;
-    memcpy(&value, bytes + j * sizeof value, sizeof value);
-    return value;
-}
 
 /* Where float products overflow: in double, slowly. */
 static double key_in_double(enum metric metric, const float *a, const uint8_t *b, size_t n)

@@ -20,13 +20,6 @@
 #include "index/topk.h"
 #include "index/workspace.h"
 
-#ifndef CODEC_EPSILON_1BIT
-#define CODEC_EPSILON_1BIT 3.0f
-#endif
-#ifndef CODEC_EPSILON_4BIT
-#define CODEC_EPSILON_4BIT 3.0f
-#endif
-
 #define SCAN_BLOCKS_MAX 64u /* of one codec_scan_blocks call */
 #define CHUNK_CODES_FIRST 1024u
 #define CHUNK_CODES_MAX 4096u
