@@ -17,6 +17,7 @@ void arena_release(struct arena *arena); /* frees all; the arena is empty and us
 void *arena_allocate(struct arena *arena, size_t bytes) __attribute__((returns_nonnull));
 void *arena_copy(struct arena *arena, const void *data, size_t bytes);
 /* printf into the arena; the text is NUL-terminated. */
-char *arena_format(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *arena_format(struct arena *arena, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -34,8 +34,8 @@ struct database {
     struct database_options options;
     struct store *store;
     struct apply_scratch *apply_scratch; /* of the writer thread */
-    /* One change of the catalogue at a time, and with a delete the table's change that belongs to it;
-     * taken before the mutex. */
+    /* One change of the catalogue at a time, and with a delete the table's change that belongs to
+     * it; taken before the mutex. */
     pthread_mutex_t changing;
     pthread_mutex_t mutex;
     pthread_cond_t released; /* a collection that is being deleted lost its last holder */

@@ -33,11 +33,11 @@ void database_close(struct database *database);
 struct store *database_store(struct database *database);
 
 struct collection_settings {
-    uint32_t dim;          /* of the default vector, 0: a collection without vectors */
+    uint32_t dim; /* of the default vector, 0: a collection without vectors */
     enum metric metric;
-    uint64_t seed;         /* of the rotation, drawn at random by who creates */
-    uint64_t first_slot;   /* 0 but in tests */
-    struct span config;    /* JSON text kept for the API to echo; not read here */
+    uint64_t seed;       /* of the rotation, drawn at random by who creates */
+    uint64_t first_slot; /* 0 but in tests */
+    struct span config;  /* JSON text kept for the API to echo; not read here */
 };
 
 /* Writer thread. ERROR_EXISTS; ERROR_INVALID for a bad name (empty, > 255 bytes, or with one of

@@ -1,8 +1,9 @@
 /* A write as bytes.
  *
  * The writer applies ops; replay, replication and the determinism test use the same bytes. Applying
- * uses no clock and no randomness: what had to be decided travels here, with a request id. Vectors in
- * an op are final (Cosine already normalised) and finite; codes are never in it. Byte table: op.c. */
+ * uses no clock and no randomness: what had to be decided travels here, with a request id. Vectors
+ * in an op are final (Cosine already normalised) and finite; codes are never in it. Byte table:
+ * op.c. */
 #ifndef KITH_INDEX_OP_H
 #define KITH_INDEX_OP_H
 

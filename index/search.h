@@ -1,10 +1,10 @@
 /* Top-k search over one view: estimate, bound, rerank.
  *
- * 1-bit codes of all blocks, in place; what its upper bound lets through is scored by its 4-bit code;
- * what that bound lets through is scored exactly from the stored floats. The k-th best EXACT key so
- * far is the threshold of all stages, so it only tightens. Below CODEC_SCAN_DIM_MIN dims, for
- * Manhattan and for exact requests every live vector is scored exactly. Returned keys are always
- * exact. Order: key descending, then id ascending. */
+ * 1-bit codes of all blocks, in place; what its upper bound lets through is scored by its 4-bit
+ * code; what that bound lets through is scored exactly from the stored floats. The k-th best EXACT
+ * key so far is the threshold of all stages, so it only tightens. Below CODEC_SCAN_DIM_MIN dims,
+ * for Manhattan and for exact requests every live vector is scored exactly. Returned keys are
+ * always exact. Order: key descending, then id ascending. */
 #ifndef KITH_INDEX_SEARCH_H
 #define KITH_INDEX_SEARCH_H
 
@@ -17,12 +17,12 @@ struct search_workspace *search_workspace_new(void);
 void search_workspace_free(struct search_workspace *workspace);
 
 struct search_request {
-    const float *vector;         /* float[dim], finite; Cosine: normalised */
-    uint64_t limit;              /* results wanted, clamped to the live points */
-    uint64_t offset;             /* best ones left out */
+    const float *vector; /* float[dim], finite; Cosine: normalised */
+    uint64_t limit;      /* results wanted, clamped to the live points */
+    uint64_t offset;     /* best ones left out */
     bool has_threshold;
-    float threshold_score;       /* client score; strictly better ones are kept */
-    bool exact;                  /* score every live vector exactly */
+    float threshold_score;          /* client score; strictly better ones are kept */
+    bool exact;                     /* score every live vector exactly */
     const struct point_id *exclude; /* ids left out of the answer */
     size_t exclude_count;
     const atomic_bool *cancelled; /* checked every few blocks; NULL: never */

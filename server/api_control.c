@@ -224,7 +224,9 @@ static struct span field_value(const struct schema_field *field, struct span obj
         judge_format(judgement, "duplicate field `%s`", field->name);
     if (value.bytes == 0)
         value = other;
-    return value.bytes == 0 || value_kind(value) == VALUE_NULL ? (struct span){0} : value;
+    if (value.bytes > 0 && value_kind(value) == VALUE_NULL)
+        value.bytes = 0;
+    return value;
 }
 
 static void judge_field(const struct schema_field *field, struct span object, const char *path,

@@ -75,7 +75,7 @@ void siphash_128(const uint8_t key[16], struct span data, uint8_t out[16])
 
 static struct digest digest_of(const struct auth *auth, struct span key)
 {
-    struct digest digest;
+    struct digest digest = {{0}};
     siphash_128(auth->hash_keys[0], key, digest.bytes);
     siphash_128(auth->hash_keys[1], key, digest.bytes + 16);
     return digest;

@@ -284,17 +284,24 @@ static size_t edit_distance(const char *a, const char *b)
     return row[b_bytes];
 }
 
+/* How far a name is from an option. `port` should find service.http_port and `http.body` one of
+ * http.body_..., not the shortest name there is. */
+static size_t option_distance(const char *option, const char *name)
+{
+    size_t distance = edit_distance(option, name);
+    const char *last = strchr(name, '.') == NULL ? strrchr(option, '.') + 1 : option;
+    size_t other = edit_distance(last, name);
+    if (*name != '\0' && strstr(last, name) != NULL)
+        other = 1;
+    return other < distance ? other : distance;
+}
+
 const char *config_nearest(const char *name)
 {
     const char *nearest = options[0].name;
     size_t least = SIZE_MAX;
     for (size_t i = 0; i < OPTION_COUNT; i++) {
-        size_t distance = edit_distance(options[i].name, name);
-        /* `port` should find service.http_port, not the shortest name there is */
-        const char *last = strrchr(options[i].name, '.') + 1;
-        size_t short_distance = edit_distance(last, name) + 1;
-        if (short_distance < distance)
-            distance = short_distance;
+        size_t distance = option_distance(options[i].name, name);
         if (distance < least) {
             least = distance;
             nearest = options[i].name;

@@ -133,14 +133,6 @@ static bool want(struct json *json, enum json_token wanted)
     return true;
 }
 
-/* A value has been read whole. */
-static inline bool value_done(struct json *json)
-{
-    json->comma = true;
-    json->due = false;
-    return true;
-}
-
 /* ---- containers ---- */
 
 static bool enter(struct json *json, enum json_token token, char closing)
@@ -178,7 +170,7 @@ static bool advance(struct json *json, char closing)
     if (json->next < json->end && *json->next == closing) {
         json->next++;
         json->depth--;
-        value_done(json);
+        json_value_done(json);
         return false;
     }
     if (json->comma) {
@@ -223,27 +215,6 @@ bool json_key(struct json *json, struct span *key)
 }
 
 /* ---- strings ---- */
-
-/* The first byte from p on that ends a plain run: a quote, a backslash or a control character.
- * *other is set when a byte above 0x7f was passed. */
-static const char *plain_end(const char *p, const char *end, bool *other)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
-    uint64_t seen = 0;
-    for (; end - p >= 8; p += 8) {
-        uint64_t v = load64(p), quote = v ^ ones * '"', slash = v ^ ones * '\\';
-        /* High bit of each byte that is 0 after the xor, or below 0x20. Borrows only disturb bytes
-         * behind the first hit, and bytes above 0x7f are masked out by ~v. */
-        uint64_t hit = ((quote - ones) | (slash - ones) | (v - ones * 0x20)) & ~v & highs;
-        if (hit)
-            break;
-        seen |= v;
-    }
-    for (; p < end && *p != '"' && *p != '\\' && (uint8_t)*p >= 0x20; p++)
-        seen |= (uint8_t)*p & 0x80;
-    *other = (seen & highs) != 0;
-    return p;
-}
 
 static int hex_digit(char c)
 {
@@ -339,7 +310,7 @@ static const char *closing_quote(const struct json *json)
 {
     const char *p = json->next;
     bool other;
-    while ((p = plain_end(p, json->end, &other)) < json->end && *p != '"')
+    while ((p = json_plain_end(p, json->end, &other)) < json->end && *p != '"')
         p += *p == '\\' && json->end - p > 1 ? 2 : 1;
     return p;
 }
@@ -357,7 +328,7 @@ static bool scan_escaped(struct json *json, const char *begin, struct span *text
             return false;
         bytes += more;
         const char *run = json->next;
-        json->next = plain_end(run, json->end, &other);
+        json->next = json_plain_end(run, json->end, &other);
         memcpy(out + bytes, run, (size_t)(json->next - run));
         bytes += (size_t)(json->next - run);
     }
@@ -370,7 +341,7 @@ bool json_scan_string(struct json *json, struct span *text)
     const char *begin = json->next + 1;
     bool other;
     assert(json->next < json->end && *json->next == '"');
-    json->next = plain_end(begin, json->end, &other);
+    json->next = json_plain_end(begin, json->end, &other);
     *text = span_of(begin, (size_t)(json->next - begin));
     bool escaped = json->next < json->end && *json->next == '\\';
     if (escaped && !scan_escaped(json, begin, text))
@@ -387,7 +358,7 @@ bool json_scan_string(struct json *json, struct span *text)
 
 bool json_string(struct json *json, struct span *text)
 {
-    return want(json, JSON_STRING) && json_scan_string(json, text) && value_done(json);
+    return want(json, JSON_STRING) && json_scan_string(json, text) && json_value_done(json);
 }
 
 /* ---- other scalars ---- */
@@ -398,7 +369,7 @@ static bool take_word(struct json *json, const char *word)
     if ((size_t)(json->end - json->next) < bytes || memcmp(json->next, word, bytes) != 0)
         return json_fail(json, "expected a value");
     json->next += bytes;
-    return value_done(json);
+    return json_value_done(json);
 }
 
 bool json_bool(struct json *json, bool *value)
@@ -416,20 +387,18 @@ bool json_null(struct json *json)
 
 bool json_scan_number(struct json *json, struct span *text, struct decimal *decimal)
 {
-    if (!want(json, JSON_NUMBER))
-        return false;
     const char *end = number_scan(json->next, json->end, decimal);
     if (!end)
         return json_fail(json, "invalid number");
     *text = span_of(json->next, (size_t)(end - json->next));
     json->next = end;
-    return value_done(json);
+    return json_value_done(json);
 }
 
 bool json_number(struct json *json, struct span *text)
 {
     struct decimal decimal;
-    return json_scan_number(json, text, &decimal);
+    return want(json, JSON_NUMBER) && json_scan_number(json, text, &decimal);
 }
 
 bool json_decimal_u64(const struct decimal *decimal, struct span text, uint64_t *value)
@@ -451,8 +420,8 @@ bool json_decimal_u64(const struct decimal *decimal, struct span text, uint64_t 
 bool json_u64(struct json *json, uint64_t *value)
 {
     struct decimal decimal;
-    struct span text;
-    if (!json_scan_number(json, &text, &decimal))
+    struct span text = {0};
+    if (!want(json, JSON_NUMBER) || !json_scan_number(json, &text, &decimal))
         return false;
     if (decimal.negative || !json_decimal_u64(&decimal, text, value))
         return json_fail(json, "invalid value: %.*s, expected an unsigned 64-bit integer",
@@ -463,8 +432,8 @@ bool json_u64(struct json *json, uint64_t *value)
 bool json_double(struct json *json, double *value)
 {
     struct decimal decimal;
-    struct span text;
-    if (!json_scan_number(json, &text, &decimal))
+    struct span text = {0};
+    if (!want(json, JSON_NUMBER) || !json_scan_number(json, &text, &decimal))
         return false;
     *value = number_double(&decimal, (const char *)text.data, text.bytes);
     return __builtin_isfinite(*value) || json_fail(json, "number out of range");

@@ -134,6 +134,7 @@ static inline const char *pass_blanks(const char *p, const char *end)
 /* Store one number. The comparison is with what rounds to infinity: half a step above FLT_MAX. */
 static inline bool store(double v, float *out, size_t capacity, size_t index)
 {
+    // cppcheck-suppress incorrectLogicOperator ; it misreads hexadecimal floats
     if (!(v < 0x1.ffffffp127 && v > -0x1.ffffffp127))
         return false;
     if (index < capacity)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/json_private.h"
 #include "server/number.h"
 
 void text_release(struct text *text)
@@ -114,16 +115,15 @@ static void put_escape(struct text *text, uint8_t c)
 
 static void put_escaped(struct text *text, struct span s)
 {
-    size_t begin = 0;
-    for (size_t i = 0; i < s.bytes; i++) {
-        uint8_t c = s.data[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        text_put(text, s.data + begin, i - begin);
-        put_escape(text, c);
-        begin = i + 1;
+    const char *p = (const char *)s.data, *end = p + s.bytes;
+    bool other;
+    while (p < end) {
+        const char *run = p;
+        p = json_plain_end(run, end, &other);
+        text_put(text, run, (size_t)(p - run));
+        if (p < end)
+            put_escape(text, (uint8_t)*p++);
     }
-    text_put(text, s.data + begin, s.bytes - begin);
 }
 
 /* Text from elsewhere (a message cut in the middle of a character): what is no UTF-8 becomes
@@ -165,14 +165,15 @@ static void put_integer(struct text *text, int64_t v)
 }
 
 /* Everything but a container. */
-static void put_scalar(struct text *text, struct span value)
+static void put_scalar(struct text *text, struct span value, enum value_kind kind)
 {
-    struct span source = value_source(value);
+    bool number = kind == VALUE_INTEGER || kind == VALUE_UNSIGNED || kind == VALUE_DOUBLE;
+    struct span source = number ? value_source(value) : (struct span){0};
     if (source.bytes) {
         text_put(text, source.data, source.bytes);
         return;
     }
-    switch (value_kind(value)) {
+    switch (kind) {
     case VALUE_BOOL:
         text_puts(text, value_bool(value) ? "true" : "false");
         break;
@@ -233,7 +234,7 @@ void text_value(struct text *text, struct span value)
             value_walk(value, &levels[depth++].cursor);
             text_put(text, kind == VALUE_OBJECT ? "{" : "[", 1);
         } else {
-            put_scalar(text, value);
+            put_scalar(text, value, kind);
         }
         while (depth && !put_next(text, &levels[depth - 1], &value))
             depth--;

@@ -20,10 +20,10 @@ static bool prints_alike(double v, const struct decimal *decimal, struct span te
 static bool put_number(struct json *json, struct value_builder *builder)
 {
     struct decimal decimal;
-    struct span text, none = {0};
+    struct span text = {0}, none = {0};
     uint64_t magnitude;
-    if (!json_scan_number(json, &text, &decimal))
-        return false;
+    if (!json->due || !json_scan_number(json, &text, &decimal))
+        return json_fail(json, "expected a value");
     if (!builder)
         return true;
     bool integer = json_decimal_u64(&decimal, text, &magnitude);
@@ -43,8 +43,9 @@ static bool put_number(struct json *json, struct value_builder *builder)
 static bool put_string(struct json *json, struct value_builder *builder)
 {
     struct span text;
-    if (!json_string(json, &text))
-        return false;
+    if (!json->due || !json_scan_string(json, &text))
+        return json_fail(json, "expected a value");
+    json_value_done(json);
     if (builder)
         value_put_string(builder, text);
     return true;

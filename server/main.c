@@ -32,7 +32,9 @@ static const char usage[] =
     "      if something does not hold.\n"
     "  kith health [--host ADDR] [--port N] [--config FILE]\n"
     "      Ask a running server whether it is alive. Exit 0 or 1.\n"
-    "  kith --version, kith --help\n"
+    "  kith --version, kith --help\n";
+
+static const char options_help[] =
     "\n"
     "Options come from a file of `name = value` lines (--config), then from the environment\n"
     "(KITH__HTTP__BODY_BYTES_MAX is http.body_bytes_max; KITH_API_KEY or KITH_API_KEY_FILE set "
@@ -312,6 +314,7 @@ static int command_help(void)
 {
     struct config config;
     fputs(usage, stdout);
+    fputs(options_help, stdout);
     config_init(&config);
     config_print(&config, stdout);
     config_release(&config);

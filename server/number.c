@@ -62,6 +62,20 @@ static const char *scan_exponent(const char *p, const char *end, int64_t *expone
     return p;
 }
 
+/* Up to 18 digits and nothing that goes on as a number: most integers. NULL: look properly. */
+static const char *scan_plain_integer(const char *p, const char *end, struct decimal *decimal)
+{
+    const char *begin = p;
+    uint64_t v = 0;
+    for (; p - begin <= 18 && is_digit(p, end); p++)
+        v = v * 10 + (uint64_t)(*p - '0');
+    bool more = p < end && (*p == '.' || *p == 'e' || *p == 'E');
+    if (p == begin || p - begin > 18 || more || (*begin == '0' && p - begin > 1))
+        return NULL;
+    decimal->digits = v;
+    return p;
+}
+
 const char *number_scan(const char *next, const char *end, struct decimal *decimal)
 {
     const char *p = next;
@@ -71,6 +85,9 @@ const char *number_scan(const char *next, const char *end, struct decimal *decim
         decimal->negative = true;
         p++;
     }
+    const char *whole = scan_plain_integer(p, end, decimal);
+    if (whole)
+        return whole;
     if (!is_digit(p, end))
         return NULL;
     /* A zero stands alone: in 01 the number ends before the 1. */
@@ -97,6 +114,7 @@ bool number_eisel_lemire(uint64_t digits, int64_t exponent, double *out)
     int zeros = __builtin_clzll(digits);
     digits <<= zeros;
     /* 217706 / 2^16 is log2(10), near enough for the floor over this range. */
+    // cppcheck-suppress shiftNegativeLHS ; arithmetic in gcc and clang
     int64_t binary = ((217706 * exponent) >> 16) + 64 + 1023 - zeros;
     __uint128_t product = (__uint128_t)digits * power[0];
     uint64_t high = (uint64_t)(product >> 64), low = (uint64_t)product;

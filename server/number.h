@@ -1,7 +1,7 @@
 /* Numbers as text: read exactly as strtod reads them, printed in the fewest digits that read back.
  *
- * Private to the JSON files of server/. Nothing here depends on the locale but the last resort of
- * number_double, which is why setlocale is never called. Any thread. */
+ * Private to the JSON files of server/. Nothing here depends on the locale: strtod, the last resort
+ * of number_double, is given digits and an exponent, never a point. Any thread. */
 #ifndef KITH_SERVER_NUMBER_H
 #define KITH_SERVER_NUMBER_H
 

@@ -53,9 +53,9 @@ bool request_parameter(struct http_request *request, const char *name, struct sp
         struct span key = query_decode(&request->arena, span_of(pair.data, key_bytes));
         if (!span_equal(key, span_text(name)))
             continue;
-        *value = equals == NULL ? (struct span){0}
-                                : query_decode(&request->arena,
-                                               span_of(equals + 1, pair.bytes - key_bytes - 1));
+        *value = span_of(NULL, 0);
+        if (equals != NULL)
+            *value = query_decode(&request->arena, span_of(equals + 1, pair.bytes - key_bytes - 1));
         return true;
     }
     return false;

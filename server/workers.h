@@ -4,7 +4,7 @@
 
 #include "index/search.h"
 
-struct worker { /* one a thread, handed to every task */
+struct worker {      /* one a thread, handed to every task */
     uint32_t reader; /* view_open's reader number */
     struct search_workspace *workspace;
 };

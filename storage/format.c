@@ -107,7 +107,8 @@ void value_seal(struct span key, uint8_t *value, size_t covered, enum value_kind
     store32(value + 4, value_crc(key, value, covered));
 }
 
-enum error stored_check(struct span key, struct span value, enum value_kind kind, size_t least_bytes)
+enum error stored_check(struct span key, struct span value, enum value_kind kind,
+                        size_t least_bytes)
 {
     assert(least_bytes >= FORMAT_HEADER_BYTES);
     if (value.bytes < least_bytes ||

@@ -144,7 +144,7 @@ void value_seal(struct span key, uint8_t *value, size_t covered, enum value_kind
 /* OK; ERROR_NEWER for a format above ours; ERROR_CORRUPT for another kind, a value shorter than
  * least_bytes or a CRC that does not hold. Reads value.data[0..covered). */
 enum error stored_check(struct span key, struct span value, enum value_kind kind,
-                       size_t least_bytes) MUST_CHECK;
+                        size_t least_bytes) MUST_CHECK;
 static inline uint16_t value_flags(const uint8_t *value)
 {
     return load16(value + 2);

@@ -214,7 +214,7 @@ bool view_is_dead(const struct view *view, uint64_t slot)
     if ((locator & LOCATOR_CHECKED) == 0) {
         const struct key key = key_dead(chunk);
         if (stored_check(key_span(&key), value, KIND_DEAD,
-                        FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES) != OK) {
+                         FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES) != OK) {
             /* The bits are lost, but a live slot has a row and a dead one none. */
             struct point_row row;
             return view_point(view, slot, &row) == ERROR_NOT_FOUND;
@@ -253,7 +253,7 @@ static enum error load_bits(struct write *write, uint64_t chunk, uint8_t *bits)
     }
     if (error == OK) {
         error = stored_check(key_span(&key), value, KIND_DEAD,
-                            FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES);
+                             FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES);
     }
     if (error == ERROR_CORRUPT) {
         return rebuild_bits(write, chunk, bits);

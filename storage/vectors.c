@@ -29,7 +29,7 @@ enum error run_check(const struct run *run, uint64_t first_slot)
 {
     const struct key key = key_run(0, first_slot);
     const enum error error = stored_check(key_span(&key), span_of(run->value.data, run->at.crcs),
-                                         KIND_RUN, FORMAT_PAGED_HEADER_BYTES);
+                                          KIND_RUN, FORMAT_PAGED_HEADER_BYTES);
     return error == OK && run->first_slot != first_slot ? ERROR_CORRUPT : error;
 }
 

@@ -429,7 +429,7 @@ static enum error find_base(struct version *version)
         return ERROR_CORRUPT;
     }
     return stored_check(key_span(&key), span_of_lmdb(&value), KIND_COLLECTION,
-                       FORMAT_HEADER_BYTES + 8);
+                        FORMAT_HEADER_BYTES + 8);
 }
 
 /* One entry of the main table; others than these are not of our business here. */

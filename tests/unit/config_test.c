@@ -115,6 +115,10 @@ static void unknown_names_are_told_the_nearest(void **state)
     assert_string_equal(config_nearest("service.apikey"), "service.api_key");
     assert_string_equal(config_nearest("http_port"), "service.http_port");
     assert_string_equal(config_nearest("data_dir"), "storage.data_dir");
+    assert_string_equal(config_nearest("port"), "service.http_port");
+    assert_string_equal(config_nearest("http.body"), "http.body_bytes_max");
+    assert_string_equal(config_nearest("http.bdy_bytes_max"), "http.body_bytes_max");
+    assert_non_null(config_nearest(""));
     assert_string_equal(config_nearest("writer.queue_point_max"), "writer.queue_points_max");
     config_release(&config);
 }
