@@ -5,6 +5,11 @@
 
 #include "index/workspace.h"
 
+struct span collection_name(const struct collection *collection)
+{
+    return collection->name;
+}
+
 const struct collection_settings *collection_settings(const struct collection *collection)
 {
     return &collection->settings;

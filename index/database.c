@@ -299,29 +299,60 @@ static enum error acquire_closed(struct database *database, struct span name, ui
     return OK;
 }
 
-enum error collection_acquire(struct database *database, struct span name,
-                              struct collection **collection)
+/* A collection that is not open may be an alias of one that is. */
+static enum error acquire(struct database *database, struct span name, bool aliases,
+                          struct collection **collection)
+{
+    uint8_t target[ALIAS_TARGET_BYTES_MAX];
+    size_t target_bytes;
+    uint64_t hash = name_hash(name);
+    struct collection *found = table_find(database, name, hash);
+    if (found == NULL && aliases) {
+        const enum error error = catalog_alias(database->store, name, target, &target_bytes);
+        if (error == OK) {
+            name = span_of(target, target_bytes);
+            hash = name_hash(name);
+            found = table_find(database, name, hash);
+        } else if (error != ERROR_NOT_FOUND) {
+            return error;
+        }
+    }
+    if (found == NULL) {
+        return acquire_closed(database, name, hash, collection);
+    }
+    if (found->deleting) {
+        return ERROR_NOT_FOUND;
+    }
+    if (found->holders++ == 0) {
+        idle_remove(database, found);
+    }
+    *collection = found;
+    return OK;
+}
+
+static enum error acquire_locked(struct database *database, struct span name, bool aliases,
+                                 struct collection **collection)
 {
     *collection = NULL;
     if (!collection_name_valid(name)) {
         return ERROR_NOT_FOUND;
     }
-    const uint64_t hash = name_hash(name);
-    enum error error = OK;
     pthread_mutex_lock(&database->mutex);
-    struct collection *found = table_find(database, name, hash);
-    if (found == NULL) {
-        error = acquire_closed(database, name, hash, collection);
-    } else if (found->deleting) {
-        error = ERROR_NOT_FOUND;
-    } else {
-        if (found->holders++ == 0) {
-            idle_remove(database, found);
-        }
-        *collection = found;
-    }
+    const enum error error = acquire(database, name, aliases, collection);
     pthread_mutex_unlock(&database->mutex);
     return error;
+}
+
+enum error collection_acquire(struct database *database, struct span name,
+                              struct collection **collection)
+{
+    return acquire_locked(database, name, true, collection);
+}
+
+enum error collection_acquire_unaliased(struct database *database, struct span name,
+                                        struct collection **collection)
+{
+    return acquire_locked(database, name, false, collection);
 }
 
 void collection_release(struct collection *collection)
@@ -512,5 +543,61 @@ enum error database_names(struct database *database, struct arena *arena, struct
     const enum error error = catalog_each(database->store, names_add, &all);
     *names = all.names;
     *count = error == OK ? all.count : 0;
+    return error;
+}
+
+/* ---- aliases ---- */
+
+enum error database_change_aliases(struct database *database, const struct alias_action *actions,
+                                   size_t count, size_t *failed)
+{
+    pthread_mutex_lock(&database->changing);
+    const enum error error = catalog_change_aliases(database->store, actions, count, failed);
+    pthread_mutex_unlock(&database->changing);
+    return error;
+}
+
+enum error database_has_alias(struct database *database, struct span name)
+{
+    uint8_t target[ALIAS_TARGET_BYTES_MAX];
+    size_t target_bytes;
+    return catalog_alias(database->store, name, target, &target_bytes);
+}
+
+struct alias_list {
+    struct arena *arena;
+    struct span collection; /* empty: of any */
+    struct alias *items;
+    size_t count, capacity;
+};
+
+static enum error aliases_add(void *context, struct span alias, struct span target)
+{
+    struct alias_list *list = context;
+    if (list->collection.bytes > 0 && !span_equal(list->collection, target)) {
+        return OK;
+    }
+    if (list->count == list->capacity) {
+        const size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
+        struct alias *larger = arena_allocate(list->arena, size_product(capacity, sizeof *larger));
+        if (list->count > 0) {
+            memcpy(larger, list->items, list->count * sizeof *larger);
+        }
+        list->items = larger;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] =
+        (struct alias){span_of(arena_copy(list->arena, alias.data, alias.bytes), alias.bytes),
+                       span_of(arena_copy(list->arena, target.data, target.bytes), target.bytes)};
+    return OK;
+}
+
+enum error database_aliases(struct database *database, struct span collection, struct arena *arena,
+                            struct alias **aliases, size_t *count)
+{
+    struct alias_list list = {.arena = arena, .collection = collection};
+    const enum error error = catalog_each_alias(database->store, aliases_add, &list);
+    *aliases = list.items;
+    *count = error == OK ? list.count : 0;
     return error;
 }

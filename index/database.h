@@ -52,11 +52,30 @@ enum error database_delete(struct database *database, struct span name) MUST_CHE
 enum error database_names(struct database *database, struct arena *arena, struct span **names,
                           size_t *count) MUST_CHECK;
 
-/* +1 hold. ERROR_NOT_FOUND, ERROR_CORRUPT, ERROR_IO, ERROR_NEWER. Any thread. */
+/* ---- aliases: storage/store.h says what the actions do and what errors mean ---- */
+
+/* Writer thread. */
+enum error database_change_aliases(struct database *database, const struct alias_action *actions,
+                                   size_t count, size_t *failed) MUST_CHECK;
+struct alias {
+    struct span name, collection;
+};
+/* Those of a collection, or all when its name is empty, in order, in the arena. Any thread. */
+enum error database_aliases(struct database *database, struct span collection, struct arena *arena,
+                            struct alias **aliases, size_t *count) MUST_CHECK;
+/* Is this an alias? OK or ERROR_NOT_FOUND. Any thread. */
+enum error database_has_alias(struct database *database, struct span name) MUST_CHECK;
+
+/* +1 hold, by the collection's name or an alias. ERROR_NOT_FOUND, ERROR_CORRUPT, ERROR_IO,
+ * ERROR_NEWER. Any thread. */
 enum error collection_acquire(struct database *database, struct span name,
                               struct collection **collection) MUST_CHECK;
+/* The same by its own name only. */
+enum error collection_acquire_unaliased(struct database *database, struct span name,
+                                        struct collection **collection) MUST_CHECK;
 void collection_release(struct collection *collection); /* accepts NULL */
 
+struct span collection_name(const struct collection *collection); /* its own, while held */
 const struct collection_settings *collection_settings(const struct collection *collection);
 const struct codec *collection_codec(const struct collection *collection); /* NULL when dim 0 */
 struct environment *collection_environment(const struct collection *collection);

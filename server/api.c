@@ -316,6 +316,8 @@ bool call_submit_write(struct call *call, void (*done)(struct write_job *job))
     struct write_job *job = &call->job;
     call_close_view(call);
     job->done = done;
+    if (job->name.bytes == 0 && call->collection != NULL)
+        job->name = collection_name(call->collection); /* the path may say an alias of it */
     if (job->name.bytes == 0 && call->request->segment_count >= 2)
         job->name = call->request->segments[1];
     if (job->kind == WRITE_OP && job->collection == NULL)

@@ -239,6 +239,7 @@ enum http_verdict bulk_begin(struct service *service, struct http_request *reque
     memset(bulk, 0, sizeof *bulk);
     bulk->service = service;
     bulk->request = request;
+    bulk->name = request->segments[1];
     bulk->where = "";
     bulk->task.run = bulk_run;
     if (!read_type(bulk) || !read_encoding(bulk, &packed) || !read_distance(bulk) ||

@@ -486,6 +486,12 @@ static void create_done(struct write_job *job)
     struct call *call = call_of_job(job);
     if (job->error == OK)
         put_true(call, true);
+    else if (job->error == ERROR_EXISTS &&
+             database_has_alias(call->service->database, call->request->segments[1]) == OK)
+        call_fail(call, 400,
+                  "Wrong input: Can't create collection with name %s. Alias with the same name "
+                  "already exists",
+                  request_segment_text(call->request, 1));
     else
         call_fail_error(call, job->error);
 }

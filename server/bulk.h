@@ -45,6 +45,7 @@ struct bulk {
     struct task task; /* first member */
     struct service *service;
     struct http_request *request;
+    struct span name; /* of the collection: the path's, its own once it is open */
     enum bulk_format format;
     bool creates; /* ?distance= */
     enum metric distance;

@@ -116,14 +116,14 @@ static void step_submit(struct bulk *bulk)
     enum error error = collection_encode(bulk->collection, bulk->worker->reader, op, &step->arena,
                                          bulk->worker->workspace, &encoded);
     if (error == OK)
-        error = collection_acquire(bulk->service->database, bulk->request->segments[1], &hold);
+        error = collection_acquire(bulk->service->database, bulk->name, &hold);
     if (error != OK) {
         step_free(step);
         stop(bulk, error);
         return;
     }
     step->job = (struct write_job){.kind = WRITE_OP,
-                                   .name = bulk->request->segments[1],
+                                   .name = bulk->name,
                                    .collection = hold,
                                    .op = op,
                                    .encoded = encoded,
@@ -182,6 +182,14 @@ static bool choose_first_id(struct bulk *bulk)
     bulk->next_id = bulk->first_id;
     if (bulk->has_first_id || bulk->format != BULK_NPY)
         return true;
+    if (!span_equal(bulk->name, bulk->request->segments[1])) {
+        /* uploads that number rows are kept apart by the name in their path */
+        bulk_refuse(bulk, REFUSAL_INPUT,
+                    "`%s` is an alias: give ?first_id=, or the collection's own name",
+                    request_segment_text(bulk->request, 1));
+        bulk->phase = BULK_ENDING;
+        return false;
+    }
     enum error error =
         view_open(collection_environment(bulk->collection), bulk->worker->reader, &view);
     if (error == OK) {
@@ -201,6 +209,9 @@ static bool choose_first_id(struct bulk *bulk)
 static void opened(struct bulk *bulk)
 {
     const struct collection_settings *settings = collection_settings(bulk->collection);
+    const struct span name = collection_name(bulk->collection);
+    /* an alias may be pointed elsewhere meanwhile: the upload stays with its collection */
+    bulk->name = span_of(arena_copy(&bulk->request->arena, name.data, name.bytes), name.bytes);
     point_reader_begin(&bulk->reader, bulk->collection, bulk->service->config,
                        &bulk->request->arena);
     if (bulk->creates && settings->metric != bulk->distance) {
@@ -217,10 +228,8 @@ static void submit_create(struct bulk *bulk, uint32_t dim)
     struct arena *arena = &bulk->request->arena;
     struct collection_settings *settings = arena_allocate(arena, sizeof *settings);
     collection_settings_simple(arena, dim, bulk->distance, settings);
-    bulk->create = (struct write_job){.kind = WRITE_CREATE,
-                                      .name = bulk->request->segments[1],
-                                      .settings = settings,
-                                      .done = create_done};
+    bulk->create = (struct write_job){
+        .kind = WRITE_CREATE, .name = bulk->name, .settings = settings, .done = create_done};
     bulk->phase = BULK_CREATING;
     bulk->submitted++;
     writer_continue(bulk->service->writer, &bulk->create);
@@ -351,8 +360,7 @@ static void hold_collection(struct bulk *bulk)
     bulk->collection = NULL;
     if (bulk->phase != BULK_OPENING && bulk->phase != BULK_READING)
         return;
-    enum error error =
-        collection_acquire(bulk->service->database, bulk->request->segments[1], &bulk->collection);
+    enum error error = collection_acquire(bulk->service->database, bulk->name, &bulk->collection);
     if (error != OK)
         bulk->collection = NULL;
     if (error == ERROR_NOT_FOUND && bulk->phase == BULK_OPENING)

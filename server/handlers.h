@@ -19,6 +19,11 @@ call_handler api_collection_info;   /* GET    /collections/{c} */
 call_handler api_collection_exists; /* GET    /collections/{c}/exists */
 call_handler api_collection_delete; /* DELETE /collections/{c} */
 
+/* api_aliases.c */
+call_handler api_aliases_change;     /* POST /collections/aliases */
+call_handler api_aliases_list;       /* GET  /aliases */
+call_handler api_collection_aliases; /* GET  /collections/{c}/aliases */
+
 /* api_points.c */
 call_handler api_points_upsert;   /* PUT  /collections/{c}/points */
 call_handler api_points_retrieve; /* POST /collections/{c}/points */

@@ -54,6 +54,10 @@ const struct route routes[] = {
     BUILT(PUT, C, WT | ROUTE_TREE, api_collection_create, "Create collection"),
     BUILT(DELETE, C, WT, api_collection_delete, "Delete collection"),
 
+    BUILT(POST, "/collections/aliases", WT | ROUTE_TREE, api_aliases_change, "Change aliases"),
+    BUILT(GET, "/aliases", 0, api_aliases_list, "List aliases"),
+    BUILT(GET, C "/aliases", 0, api_collection_aliases, "List aliases"),
+
     BUILT(PUT, P, W, api_points_upsert, "Upsert"),
     BUILT(POST, P, R, api_points_retrieve, "Retrieve"),
     BUILT(GET, P "/{}", R, api_point_get, "Retrieve"),
@@ -76,9 +80,6 @@ const struct route routes[] = {
     UNBUILT(PUT, P "/vectors", W),
     UNBUILT(POST, P "/search", R),
     UNBUILT(POST, P "/search/batch", R),
-    UNBUILT(POST, "/collections/aliases", WT),
-    UNBUILT(GET, "/aliases", 0),
-    UNBUILT(GET, C "/aliases", 0),
     UNBUILT(POST, P "/vectors/delete", W),
     UNBUILT(POST, P "/batch", W),
     UNBUILT(POST, P "/query/groups", R),

@@ -363,7 +363,7 @@ static void deleting_end(struct writer *writer)
 static enum error control_delete(struct writer *writer, const struct write_job *job)
 {
     struct collection *collection = NULL;
-    if (collection_acquire(writer->database, job->name, &collection) != OK)
+    if (collection_acquire_unaliased(writer->database, job->name, &collection) != OK)
         collection = NULL; /* missing or damaged: nobody can hold it */
     struct write_job *doomed = deleting_begin(writer, job->name, collection);
     collection_release(collection);
@@ -383,6 +383,11 @@ static void control_run(struct writer *writer, struct write_job *job)
 {
     if (job->kind == WRITE_CREATE) {
         job_finish(job, control_create(writer, job));
+        return;
+    }
+    if (job->kind == WRITE_ALIASES) {
+        job_finish(job, database_change_aliases(writer->database, job->actions, job->action_count,
+                                                &job->action_failed));
         return;
     }
     pthread_mutex_lock(&writer->mutex);

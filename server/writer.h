@@ -3,17 +3,17 @@
  * Takes what has queued up, at most 1,024 points or 8 MiB of ops or 2 ms of gathering (a request is
  * never split; no waiting while the queue is empty), one LMDB transaction per collection in the
  * group, then calls done() of each. Collections take turns, so a bulk load cannot starve others.
- * Creating and deleting collections goes through here too. Ops of one collection keep their order;
- * deleting a collection answers its queued ops with ERROR_NOT_FOUND (none of them was answered yet,
- * so any order of the two is one the clients may see), and waits on a thread of its own until its
- * holders have let go. When the disk is short of space, upserts get
+ * Creating and deleting collections and changing aliases goes through here too. Ops of one
+ * collection keep their order; deleting a collection answers its queued ops with ERROR_NOT_FOUND
+ * (none of them was answered yet, so any order of the two is one the clients may see), and waits on
+ * a thread of its own until its holders have let go. When the disk is short of space, upserts get
  * ERROR_FULL and deletes are still applied, in the space of the ballast. */
 #ifndef KITH_SERVER_WRITER_H
 #define KITH_SERVER_WRITER_H
 
 #include "index/database.h"
 
-enum write_kind { WRITE_OP, WRITE_CREATE, WRITE_DELETE_COLLECTION };
+enum write_kind { WRITE_OP, WRITE_CREATE, WRITE_DELETE_COLLECTION, WRITE_ALIASES };
 
 struct write_job { /* the submitter's memory until done() */
     enum write_kind kind;
@@ -23,10 +23,13 @@ struct write_job { /* the submitter's memory until done() */
     const struct encoded *encoded;
     uint32_t point_count;
     const struct collection_settings *settings; /* WRITE_CREATE */
+    const struct alias_action *actions;         /* WRITE_ALIASES */
+    size_t action_count;
     /* out, valid in done() */
     enum error error;
     uint64_t operation;
     uint32_t points_changed;
+    size_t action_failed; /* WRITE_ALIASES: the one that error is about */
     /* Called on a thread of the writer after the commit (or its failure); must not block. One
      * exception: when the collection is being deleted, writer_submit itself calls it with
      * ERROR_NOT_FOUND before it returns true, so hold no lock of yours over writer_submit that

@@ -18,28 +18,18 @@
 
 /* ---- keys and records ---- */
 
-struct name_key {
-    uint8_t bytes[FORMAT_KEY_BYTES_MAX];
-    size_t count;
-};
-
-static struct span name_key_span(const struct name_key *key)
-{
-    return span_of(key->bytes, key->count);
-}
-
-static enum error name_key(struct span name, struct name_key *key)
+enum error name_key(enum catalog_key which, struct span name, struct name_key *key)
 {
     if (name.bytes == 0 || name.bytes > FORMAT_NAME_BYTES_MAX) {
         return ERROR_INVALID;
     }
-    key->bytes[0] = CATALOG_NAME;
+    key->bytes[0] = (uint8_t)which;
     memcpy(key->bytes + 1, name.data, name.bytes);
     key->count = name.bytes + 1;
     return OK;
 }
 
-static enum error table_get(MDB_txn *txn, MDB_dbi table, struct span key, struct span *value)
+enum error catalog_record_get(MDB_txn *txn, MDB_dbi table, struct span key, struct span *value)
 {
     MDB_val lmdb_key = lmdb_value(key), found;
     const int result = mdb_get(txn, table, &lmdb_key, &found);
@@ -49,7 +39,7 @@ static enum error table_get(MDB_txn *txn, MDB_dbi table, struct span key, struct
     return error_of_lmdb(result);
 }
 
-static int table_put(MDB_txn *txn, MDB_dbi table, struct span key, struct span value)
+int catalog_record_put(MDB_txn *txn, MDB_dbi table, struct span key, struct span value)
 {
     MDB_val lmdb_key = lmdb_value(key), lmdb_data = lmdb_value(value);
     return mdb_put(txn, table, &lmdb_key, &lmdb_data, 0);
@@ -63,7 +53,7 @@ static int number_put(MDB_txn *txn, MDB_dbi table, enum catalog_key which, enum 
     uint8_t value[FORMAT_HEADER_BYTES + 8];
     store64(value + FORMAT_HEADER_BYTES, number);
     value_seal(span_of(&key, 1), value, sizeof value, kind, 0);
-    return table_put(txn, table, span_of(&key, 1), span_of(value, sizeof value));
+    return catalog_record_put(txn, table, span_of(&key, 1), span_of(value, sizeof value));
 }
 
 static enum error number_get(MDB_txn *txn, MDB_dbi table, enum catalog_key which,
@@ -71,7 +61,7 @@ static enum error number_get(MDB_txn *txn, MDB_dbi table, enum catalog_key which
 {
     const uint8_t key = (uint8_t)which;
     struct span value;
-    enum error error = table_get(txn, table, span_of(&key, 1), &value);
+    enum error error = catalog_record_get(txn, table, span_of(&key, 1), &value);
     if (error == OK) {
         error = stored_check(span_of(&key, 1), value, kind, FORMAT_HEADER_BYTES + 8);
     }
@@ -83,7 +73,7 @@ static enum error number_get(MDB_txn *txn, MDB_dbi table, enum catalog_key which
 
 /* ---- opening ---- */
 
-static enum error read_begin(struct catalog *catalog, MDB_txn **txn)
+enum error catalog_read_begin(struct catalog *catalog, MDB_txn **txn)
 {
     pthread_rwlock_rdlock(&catalog->lock);
     const enum error error = error_of_lmdb(mdb_txn_begin(catalog->env, NULL, MDB_RDONLY, txn));
@@ -93,7 +83,7 @@ static enum error read_begin(struct catalog *catalog, MDB_txn **txn)
     return error;
 }
 
-static void read_end(struct catalog *catalog, MDB_txn *txn)
+void catalog_read_end(struct catalog *catalog, MDB_txn *txn)
 {
     mdb_txn_abort(txn);
     pthread_rwlock_unlock(&catalog->lock);
@@ -223,7 +213,7 @@ void catalog_close(struct store *store)
 static enum error name_record(MDB_txn *txn, const struct catalog *catalog,
                               const struct name_key *key, struct span *record)
 {
-    const enum error error = table_get(txn, catalog->table, name_key_span(key), record);
+    const enum error error = catalog_record_get(txn, catalog->table, name_key_span(key), record);
     return error == OK ? stored_check(name_key_span(key), *record, KIND_NAME, NAME_SETTINGS_OFFSET)
                        : error;
 }
@@ -232,11 +222,11 @@ enum error catalog_get(struct store *store, struct span name, uint64_t *director
                        uint8_t **settings, size_t *settings_bytes)
 {
     struct name_key key;
-    if (name_key(name, &key) != OK) {
+    if (name_key(CATALOG_NAME, name, &key) != OK) {
         return ERROR_NOT_FOUND;
     }
     MDB_txn *txn;
-    enum error error = read_begin(&store->catalog, &txn);
+    enum error error = catalog_read_begin(&store->catalog, &txn);
     if (error != OK) {
         return error;
     }
@@ -248,7 +238,7 @@ enum error catalog_get(struct store *store, struct span name, uint64_t *director
         *settings = allocate(*settings_bytes);
         memcpy(*settings, record.data + NAME_SETTINGS_OFFSET, *settings_bytes);
     }
-    read_end(&store->catalog, txn);
+    catalog_read_end(&store->catalog, txn);
     return error;
 }
 
@@ -258,14 +248,14 @@ enum error catalog_each(struct store *store,
                         void *context)
 {
     MDB_txn *txn;
-    enum error error = read_begin(&store->catalog, &txn);
+    enum error error = catalog_read_begin(&store->catalog, &txn);
     if (error != OK) {
         return error;
     }
     MDB_cursor *cursor;
     error = error_of_lmdb(mdb_cursor_open(txn, store->catalog.table, &cursor));
     if (error != OK) {
-        read_end(&store->catalog, txn);
+        catalog_read_end(&store->catalog, txn);
         return error;
     }
     const uint8_t first = CATALOG_NAME;
@@ -285,7 +275,7 @@ enum error catalog_each(struct store *store,
         result = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
-    read_end(&store->catalog, txn);
+    catalog_read_end(&store->catalog, txn);
     if (error == OK && result != 0 && result != MDB_NOTFOUND) {
         error = error_of_lmdb(result);
     }
@@ -369,44 +359,14 @@ static enum error catalog_reopen(struct store *store, uint64_t bytes)
     return error;
 }
 
-/* One change of the catalogue, in a transaction of its own. */
-struct change {
-    const struct name_key *key;
-    bool remove;
-    struct span settings;
-    uint64_t directory; /* of the new record */
-};
-
-static int change_put(MDB_txn *txn, const struct catalog *catalog, const struct change *change)
-{
-    const size_t bytes = NAME_SETTINGS_OFFSET + change->settings.bytes;
-    uint8_t *record = allocate_zeroed(1, bytes);
-    store64(record + FORMAT_HEADER_BYTES, change->directory);
-    if (change->settings.bytes > 0) {
-        memcpy(record + NAME_SETTINGS_OFFSET, change->settings.data, change->settings.bytes);
-    }
-    value_seal(name_key_span(change->key), record, bytes, KIND_NAME, 0);
-    int result = table_put(txn, catalog->table, name_key_span(change->key), span_of(record, bytes));
-    free(record);
-    if (result == 0) {
-        result = number_put(txn, catalog->table, CATALOG_NEXT, KIND_NEXT, change->directory + 1);
-    }
-    return result;
-}
-
-static int change_commit(const struct catalog *catalog, const struct change *change)
+static int commit_once(const struct catalog *catalog, catalog_edit *edit, void *context)
 {
     MDB_txn *txn;
     int result = mdb_txn_begin(catalog->env, NULL, 0, &txn);
     if (result != 0) {
         return result;
     }
-    if (change->remove) {
-        MDB_val key = lmdb_value(name_key_span(change->key));
-        result = mdb_del(txn, catalog->table, &key, NULL);
-    } else {
-        result = change_put(txn, catalog, change);
-    }
+    result = edit(txn, catalog, context);
     if (result != 0) {
         mdb_txn_abort(txn);
         return result;
@@ -414,32 +374,72 @@ static int change_commit(const struct catalog *catalog, const struct change *cha
     return mdb_txn_commit(txn);
 }
 
-static enum error catalog_change(struct store *store, const struct change *change)
+enum error catalog_commit(struct store *store, catalog_edit *edit, void *context)
 {
     if (store->catalog.env == NULL) {
         return ERROR_IO;
     }
-    int result = change_commit(&store->catalog, change);
+    int result = commit_once(&store->catalog, edit, context);
     if (result == MDB_PANIC || result == MDB_MAP_FULL) {
         const enum error error = catalog_reopen(store, store->options.map_max_bytes);
         if (error != OK) {
             return error;
         }
-        result = change_commit(&store->catalog, change);
+        result = commit_once(&store->catalog, edit, context);
     }
     return store_write_error(store, result);
+}
+
+/* A collection's record as it is to be. */
+struct name_edit {
+    const struct name_key *key;
+    struct span settings;
+    uint64_t directory;
+};
+
+static int put_name(MDB_txn *txn, const struct catalog *catalog, void *context)
+{
+    const struct name_edit *edit = context;
+    const size_t bytes = NAME_SETTINGS_OFFSET + edit->settings.bytes;
+    uint8_t *record = allocate_zeroed(1, bytes);
+    store64(record + FORMAT_HEADER_BYTES, edit->directory);
+    if (edit->settings.bytes > 0) {
+        memcpy(record + NAME_SETTINGS_OFFSET, edit->settings.data, edit->settings.bytes);
+    }
+    value_seal(name_key_span(edit->key), record, bytes, KIND_NAME, 0);
+    const int result =
+        catalog_record_put(txn, catalog->table, name_key_span(edit->key), span_of(record, bytes));
+    free(record);
+    return result;
+}
+
+static int create_name(MDB_txn *txn, const struct catalog *catalog, void *context)
+{
+    const struct name_edit *edit = context;
+    const int result = put_name(txn, catalog, context);
+    return result == 0
+               ? number_put(txn, catalog->table, CATALOG_NEXT, KIND_NEXT, edit->directory + 1)
+               : result;
+}
+
+static int delete_name(MDB_txn *txn, const struct catalog *catalog, void *context)
+{
+    const struct name_edit *edit = context;
+    MDB_val key = lmdb_value(name_key_span(edit->key));
+    const int result = mdb_del(txn, catalog->table, &key, NULL);
+    return result == 0 ? catalog_drop_aliases(txn, catalog, name_key_name(edit->key)) : result;
 }
 
 /* The number the next collection gets, above those of leftovers; its directory is made. */
 static enum error make_directory(struct store *store, uint64_t *directory)
 {
     MDB_txn *txn;
-    enum error error = read_begin(&store->catalog, &txn);
+    enum error error = catalog_read_begin(&store->catalog, &txn);
     if (error != OK) {
         return error;
     }
     error = number_get(txn, store->catalog.table, CATALOG_NEXT, KIND_NEXT, directory);
-    read_end(&store->catalog, txn);
+    catalog_read_end(&store->catalog, txn);
     if (error != OK) {
         return error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error;
     }
@@ -454,29 +454,38 @@ static enum error make_directory(struct store *store, uint64_t *directory)
     return error;
 }
 
-static enum error check_absent(struct store *store, const struct name_key *key)
+/* Neither a collection nor an alias may have the name. */
+static enum error check_absent(struct store *store, struct span name)
 {
     MDB_txn *txn;
-    enum error error = read_begin(&store->catalog, &txn);
+    enum error error = catalog_read_begin(&store->catalog, &txn);
     if (error != OK) {
         return error;
     }
-    struct span record;
-    error = table_get(txn, store->catalog.table, name_key_span(key), &record);
-    read_end(&store->catalog, txn);
-    return error == OK ? ERROR_EXISTS : error == ERROR_NOT_FOUND ? OK : error;
+    const enum catalog_key kinds[] = {CATALOG_NAME, CATALOG_ALIAS};
+    for (size_t i = 0; i < 2 && error == OK; i++) {
+        struct name_key key;
+        struct span record;
+        error = name_key(kinds[i], name, &key);
+        if (error == OK) {
+            error = catalog_record_get(txn, store->catalog.table, name_key_span(&key), &record);
+            error = error == OK ? ERROR_EXISTS : error == ERROR_NOT_FOUND ? OK : error;
+        }
+    }
+    catalog_read_end(&store->catalog, txn);
+    return error;
 }
 
 enum error catalog_create(struct store *store, struct span name, struct span settings,
                           uint64_t *directory)
 {
     struct name_key key;
-    enum error error = name_key(name, &key);
+    enum error error = name_key(CATALOG_NAME, name, &key);
     if (error == OK && settings.bytes > FORMAT_SETTINGS_BYTES_MAX) {
         error = ERROR_TOO_LARGE;
     }
     if (error == OK) {
-        error = check_absent(store, &key);
+        error = check_absent(store, name);
     }
     if (error == OK) {
         error = make_directory(store, directory);
@@ -488,8 +497,8 @@ enum error catalog_create(struct store *store, struct span name, struct span set
     error = environment_create(store, *directory);
     failpoint("storage-create-environment");
     if (error == OK) {
-        const struct change change = {.key = &key, .settings = settings, .directory = *directory};
-        error = catalog_change(store, &change);
+        struct name_edit edit = {.key = &key, .settings = settings, .directory = *directory};
+        error = catalog_commit(store, create_name, &edit);
     }
     failpoint("storage-create-committed");
     if (error != OK) {
@@ -501,28 +510,52 @@ enum error catalog_create(struct store *store, struct span name, struct span set
     return error;
 }
 
+enum error catalog_update(struct store *store, struct span name, struct span settings)
+{
+    struct name_key key;
+    if (name_key(CATALOG_NAME, name, &key) != OK) {
+        return ERROR_NOT_FOUND;
+    }
+    if (settings.bytes > FORMAT_SETTINGS_BYTES_MAX) {
+        return ERROR_TOO_LARGE;
+    }
+    MDB_txn *txn;
+    enum error error = catalog_read_begin(&store->catalog, &txn);
+    if (error != OK) {
+        return error;
+    }
+    struct span record;
+    struct name_edit edit = {.key = &key, .settings = settings};
+    error = name_record(txn, &store->catalog, &key, &record);
+    if (error == OK) {
+        edit.directory = load64(record.data + FORMAT_HEADER_BYTES);
+    }
+    catalog_read_end(&store->catalog, txn);
+    return error == OK ? catalog_commit(store, put_name, &edit) : error;
+}
+
 enum error catalog_delete(struct store *store, struct span name)
 {
     struct name_key key;
-    if (name_key(name, &key) != OK) {
+    if (name_key(CATALOG_NAME, name, &key) != OK) {
         return ERROR_NOT_FOUND;
     }
     MDB_txn *txn;
-    enum error error = read_begin(&store->catalog, &txn);
+    enum error error = catalog_read_begin(&store->catalog, &txn);
     if (error != OK) {
         return error;
     }
     struct span record;
     uint64_t directory = 0; /* of a damaged record: its directory is found at the next start */
-    error = table_get(txn, store->catalog.table, name_key_span(&key), &record);
+    error = catalog_record_get(txn, store->catalog.table, name_key_span(&key), &record);
     if (error == OK &&
         stored_check(name_key_span(&key), record, KIND_NAME, NAME_SETTINGS_OFFSET) == OK) {
         directory = load64(record.data + FORMAT_HEADER_BYTES);
     }
-    read_end(&store->catalog, txn);
+    catalog_read_end(&store->catalog, txn);
     if (error == OK) {
-        const struct change change = {.key = &key, .remove = true};
-        error = catalog_change(store, &change);
+        struct name_edit edit = {.key = &key};
+        error = catalog_commit(store, delete_name, &edit);
     }
     failpoint("storage-delete-committed");
     if (error != OK || directory == 0) {

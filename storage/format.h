@@ -7,6 +7,7 @@
  *     01                     CATALOG   header, u32 directory format, u32 0
  *     02 name[1..255]        NAME      header, u64 directory number, settings[0..1 MiB]
  *     03                     NEXT      header, u64 next directory number
+ *     04 alias[1..255]       ALIAS     header, name of a collection[1..255]
  *
  * DIR/collections/N, tables "ids", "rows", "runs", "blocks", and the main table for what is small
  * or few: its leaf is written by every commit anyway. V is the vector's number, u16, 0 for now.
@@ -95,6 +96,7 @@ enum value_kind {
     KIND_ROW = 11,
     KIND_RUN = 12,
     KIND_BLOCKS = 13,
+    KIND_ALIAS = 20,
 };
 
 #define FLAG_SEALED 1u     /* GENERATION */
@@ -111,7 +113,7 @@ enum main_key {
     MAIN_EPOCH = 5,
     MAIN_DEAD = 6,
 };
-enum catalog_key { CATALOG_FORMAT = 1, CATALOG_NAME = 2, CATALOG_NEXT = 3 };
+enum catalog_key { CATALOG_FORMAT = 1, CATALOG_NAME = 2, CATALOG_NEXT = 3, CATALOG_ALIAS = 4 };
 
 #define FORMAT_KEY_BYTES_MAX (1 + FORMAT_NAME_BYTES_MAX)
 struct key {

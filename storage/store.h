@@ -41,14 +41,18 @@ enum error store_check_space(struct store *store) MUST_CHECK;
 uint64_t store_free_bytes(struct store *store);
 void store_drop_ballast(struct store *store);
 
-/* ---- catalogue: create and delete from the writer thread only; the rest from any thread ---- */
+/* ---- catalogue: changes one at a time, the caller's lock; the rest from any thread ---- */
 
 /* Directory and environment first, then the catalogue commit that makes the collection exist.
- * settings: opaque bytes, at most 1 MiB. ERROR_EXISTS. *directory out: its number. */
+ * settings: opaque bytes, at most 1 MiB. ERROR_EXISTS, also when an alias has the name. *directory
+ * out: its number. */
 enum error catalog_create(struct store *store, struct span name, struct span settings,
                           uint64_t *directory) MUST_CHECK;
-/* The catalogue commit first, then removal of the files. The environment must be closed. */
+/* The catalogue commit first, which takes the collection's aliases with it, then removal of the
+ * files. The environment must be closed. */
 enum error catalog_delete(struct store *store, struct span name) MUST_CHECK;
+/* Other settings for a collection that is there. ERROR_NOT_FOUND, ERROR_TOO_LARGE. */
+enum error catalog_update(struct store *store, struct span name, struct span settings) MUST_CHECK;
 /* *settings is malloc'd, the caller's. ERROR_NOT_FOUND, ERROR_CORRUPT. */
 enum error catalog_get(struct store *store, struct span name, uint64_t *directory,
                        uint8_t **settings, size_t *settings_bytes) MUST_CHECK;
@@ -58,6 +62,30 @@ enum error catalog_each(struct store *store,
                         enum error (*each)(void *context, struct span name, uint64_t directory,
                                            struct span settings),
                         void *context) MUST_CHECK;
+
+/* ---- aliases: other names of collections. aliases.c ---- */
+
+enum alias_action_kind { ALIAS_CREATE, ALIAS_DELETE, ALIAS_RENAME };
+struct alias_action {
+    enum alias_action_kind kind;
+    struct span alias;
+    struct span target; /* ALIAS_CREATE: the collection; ALIAS_RENAME: the new alias */
+};
+/* All of them in order, in one transaction: readers see all or none. Creating one that is there
+ * points it elsewhere, deleting one that is not is fine. *failed: the action an error is about, or
+ * count. ERROR_NOT_FOUND: no such collection (create) or alias (rename). ERROR_EXISTS: the new
+ * alias is a collection's name. ERROR_INVALID: an alias that cannot be one. */
+enum error catalog_change_aliases(struct store *store, const struct alias_action *actions,
+                                  size_t count, size_t *failed) MUST_CHECK;
+/* What an alias stands for: target[ALIAS_TARGET_BYTES_MAX]. ERROR_NOT_FOUND, ERROR_CORRUPT. */
+#define ALIAS_TARGET_BYTES_MAX 255
+enum error catalog_alias(struct store *store, struct span alias, uint8_t *target,
+                         size_t *target_bytes) MUST_CHECK;
+/* In order of the aliases; as catalog_each. target: empty when the record is damaged. */
+enum error catalog_each_alias(struct store *store,
+                              enum error (*each)(void *context, struct span alias,
+                                                 struct span target),
+                              void *context) MUST_CHECK;
 
 /* ---- environments ---- */
 

@@ -190,6 +190,9 @@ def workload(server, acked, seed):
             server.request("PUT", "/collections/other", {"vectors": {"size": 4, "distance": "Dot"}})
             server.request("PUT", "/collections/other/points?wait=true",
                            {"points": [{"id": 1, "vector": [1, 2, 3, 4]}]})
+            server.request("POST", "/collections/aliases", {"actions": [
+                {"create_alias": {"collection_name": "other", "alias_name": "one"}},
+                {"rename_alias": {"old_alias_name": "one", "new_alias_name": "two"}}]})
             server.request("DELETE", "/collections/other")
     except (OSError, http.client.HTTPException, RuntimeError):
         pass  # it has died; below it is asked how
@@ -227,6 +230,9 @@ def failpoint_cycle(name, hit):
         check(server, acked, threads)
         for other in names:
             server.result("GET", "/collections/" + other["name"])
+        for alias in server.result("GET", "/aliases")["aliases"]:
+            assert (alias["alias_name"], alias["collection_name"]) == ("two", "other"), alias
+            server.result("GET", "/collections/two")
         server.result("DELETE", "/collections/other")
     return code is not None
 

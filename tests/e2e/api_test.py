@@ -85,7 +85,7 @@ class Service(Case):
     def test_known_but_unbuilt_routes_say_so(self):
         for method, path in [("POST", "/collections/c/points/search"), ("PUT", "/collections/c/index"),
                              ("POST", "/collections/c/points/payload"), ("PUT", "/collections/c/points/payload"),
-                             ("POST", "/collections/aliases"), ("POST", "/collections/c/facet"),
+                             ("POST", "/collections/c/facet"),
                              ("POST", "/collections/c/points/query/groups"), ("GET", "/collections/c/snapshots"),
                              ("POST", "/collections/c/snapshots"), ("PATCH", "/collections/c")]:
             status, reply = self.call(method, path, {} if method != "GET" else None)
