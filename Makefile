@@ -88,7 +88,9 @@ $(BUILD)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 $(BUILD)/tests/%: tests/unit/%.c $(LIBOBJ) $(LLHTTP_OBJ)
 	@mkdir -p $(@D)
 	@echo 'CC $@'
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(LIBOBJ) $(LLHTTP_OBJ) -lcmocka $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(filter %.o,$^) -lcmocka $(LIBS)
+
+$(BUILD)/tests/family_test: $(BUILD)/tests/family.o
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(LIBOBJ) $(LLHTTP_OBJ)
 	@mkdir -p $(@D)
