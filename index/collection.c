@@ -15,14 +15,35 @@ const struct collection_settings *collection_settings(const struct collection *c
     return &collection->settings;
 }
 
-const struct codec *collection_codec(const struct collection *collection)
+const struct codec *collection_codec(const struct collection *collection, uint16_t vector)
 {
-    return collection->codec;
+    return vector < collection->settings.vector_count ? collection->vectors[vector].codec : NULL;
+}
+
+const struct vector_settings *settings_find_vector(const struct collection_settings *settings,
+                                                   struct span name, uint16_t *number)
+{
+    for (uint32_t i = 0; i < settings->vector_count; i++) {
+        const struct vector_settings *vector = &settings->vectors[i];
+        if (vector->kind != VECTOR_NONE && span_equal(vector->name, name)) {
+            *number = (uint16_t)i;
+            return vector;
+        }
+    }
+    return NULL;
 }
 
 struct environment *collection_environment(const struct collection *collection)
 {
     return collection->environment;
+}
+
+uint32_t settings_default_dim(const struct collection_settings *settings)
+{
+    uint16_t number;
+    const struct vector_settings *vector =
+        settings_find_vector(settings, (struct span){0}, &number);
+    return vector == NULL ? 0 : vector->dim;
 }
 
 /* Finaliser of splitmix64. */
@@ -41,14 +62,14 @@ uint64_t point_hash(const struct point_id *id, uint64_t slot)
     return mix(hash + id->kind);
 }
 
-enum error generation_open(const struct view *view, struct generation *open)
+enum error generation_open(const struct view *view, uint16_t vector, struct generation *open)
 {
-    const uint64_t count = view_counters(view)->generation_count;
+    const uint64_t count = view_vector_counters(view, vector)->generation_count;
     if (count == 0) {
         *open = (struct generation){0};
         return OK;
     }
-    const enum error error = view_generation(view, count - 1, open);
+    const enum error error = view_generation(view, vector, count - 1, open);
     if (error != OK) {
         return error;
     }
@@ -57,90 +78,103 @@ enum error generation_open(const struct view *view, struct generation *open)
 }
 
 /* A centre as the view has it (unaligned, or NULL) copied for the codec. */
-static const float *copy_centre(const struct collection *collection, const uint8_t *stored,
+static const float *copy_centre(const struct collection_vector *vector, const uint8_t *stored,
                                 struct scratch *scratch)
 {
     if (stored == NULL) {
         return NULL;
     }
-    const size_t bytes = size_product(collection->settings.dim, sizeof(float));
+    const size_t bytes = size_product(vector->settings->dim, sizeof(float));
     return memcpy(scratch_need(scratch, bytes), stored, bytes);
 }
 
-enum error centres_load(const struct collection *collection, const struct view *view,
+enum error centres_load(const struct collection_vector *vector, const struct view *view,
                         struct encode_scratch *scratch, struct centres *centres)
 {
     struct generation open;
-    enum error error = generation_open(view, &open);
+    enum error error = generation_open(view, vector->number, &open);
     if (error != OK) {
         return error;
     }
-    const uint64_t epoch_count = view_counters(view)->epoch_count;
+    const uint64_t epoch_count = view_vector_counters(view, vector->number)->epoch_count;
     const uint8_t *epoch_centre = NULL;
     *centres = (struct centres){.generation = open.number};
     if (epoch_count > 1) {
         centres->epoch = (uint32_t)(epoch_count - 1);
-        error = view_epoch_centre(view, centres->epoch, &epoch_centre);
+        error = view_epoch_centre(view, vector->number, centres->epoch, &epoch_centre);
         if (error != OK) {
             return error;
         }
     }
-    centres->generation_centre = copy_centre(collection, open.centre, &scratch->generation_centre);
-    centres->epoch_centre = copy_centre(collection, epoch_centre, &scratch->epoch_centre);
+    centres->generation_centre = copy_centre(vector, open.centre, &scratch->generation_centre);
+    centres->epoch_centre = copy_centre(vector, epoch_centre, &scratch->epoch_centre);
     return OK;
 }
 
-const float *encode_rotate(const struct collection *collection, const uint8_t *vector,
+const float *encode_rotate(const struct collection_vector *vector, const uint8_t *floats,
                            struct encode_scratch *scratch)
 {
-    const size_t bytes = size_product(collection->settings.dim, sizeof(float));
+    const size_t bytes = size_product(vector->settings->dim, sizeof(float));
     float *aligned = scratch_need(&scratch->vector, bytes);
     float *rotated = scratch_need(&scratch->rotated, bytes);
-    void *work = scratch_need(&scratch->work, codec_work_bytes(collection->codec));
-    memcpy(aligned, vector, bytes);
-    codec_rotate(collection->codec, aligned, rotated, work);
+    void *work = scratch_need(&scratch->work, codec_work_bytes(vector->codec));
+    memcpy(aligned, floats, bytes);
+    codec_rotate(vector->codec, aligned, rotated, work);
     return rotated;
 }
 
-void encode_rotated(const struct collection *collection, unsigned bits, const float *rotated,
+void encode_rotated(const struct collection_vector *vector, unsigned bits, const float *rotated,
                     const float *centre, uint8_t *code, struct code_factors *factors,
                     struct encode_scratch *scratch)
 {
-    void *work = scratch_need(&scratch->work, codec_work_bytes(collection->codec));
-    codec_encode(collection->codec, bits, collection->settings.metric, rotated, centre, code,
-                 factors, work);
+    void *work = scratch_need(&scratch->work, codec_work_bytes(vector->codec));
+    codec_encode(vector->codec, bits, vector->settings->metric, rotated, centre, code, factors,
+                 work);
 }
 
-static struct encoded *encoded_new(const struct collection *collection, struct arena *arena,
-                                   const struct centres *centres, uint32_t vector_count)
+static void encoded_begin(const struct collection_vector *vector, struct arena *arena,
+                          const struct centres *centres, uint32_t count,
+                          struct encoded_vector *encoded)
 {
-    const struct codec *codec = collection->codec;
-    struct encoded *encoded = arena_allocate(arena, sizeof *encoded);
-    const size_t factors_bytes = size_product(vector_count, sizeof(struct code_factors));
-    *encoded = (struct encoded){
+    const struct codec *codec = vector->codec;
+    const size_t factors_bytes = size_product(count, sizeof(struct code_factors));
+    *encoded = (struct encoded_vector){
         .generation = centres->generation,
         .epoch = centres->epoch,
-        .vector_count = vector_count,
-        .block_codes =
-            arena_allocate(arena, size_product(vector_count, codec_code_bytes(codec, 1))),
-        .row_codes = arena_allocate(arena, size_product(vector_count, codec_code_bytes(codec, 4))),
+        .count = count,
+        .block_codes = arena_allocate(arena, size_product(count, codec_code_bytes(codec, 1))),
+        .row_codes = arena_allocate(arena, size_product(count, codec_code_bytes(codec, 4))),
         .block_factors = arena_allocate(arena, factors_bytes),
         .row_factors = arena_allocate(arena, factors_bytes),
     };
-    return encoded;
 }
 
-static void encode_point(const struct collection *collection, const struct centres *centres,
-                         const uint8_t *vector, struct encoded *encoded, uint32_t i,
+static void encode_point(const struct collection_vector *vector, const struct centres *centres,
+                         const uint8_t *floats, struct encoded_vector *encoded, uint32_t i,
                          struct encode_scratch *scratch)
 {
-    const float *rotated = encode_rotate(collection, vector, scratch);
-    encode_rotated(collection, 1, rotated, centres->generation_centre,
-                   encoded->block_codes + i * codec_code_bytes(collection->codec, 1),
+    const float *rotated = encode_rotate(vector, floats, scratch);
+    encode_rotated(vector, 1, rotated, centres->generation_centre,
+                   encoded->block_codes + i * codec_code_bytes(vector->codec, 1),
                    &encoded->block_factors[i], scratch);
-    encode_rotated(collection, 4, rotated, centres->epoch_centre,
-                   encoded->row_codes + i * codec_code_bytes(collection->codec, 4),
+    encode_rotated(vector, 4, rotated, centres->epoch_centre,
+                   encoded->row_codes + i * codec_code_bytes(vector->codec, 4),
                    &encoded->row_factors[i], scratch);
+}
+
+/* The centres are copied, so that the view is not held over the encoding of a large op. */
+static enum error copy_centres(const struct collection *collection, uint32_t reader,
+                               const struct collection_vector *vector,
+                               struct encode_scratch *scratch, struct centres *centres)
+{
+    struct view view;
+    enum error error = view_open(collection->environment, reader, &view);
+    if (error != OK) {
+        return error;
+    }
+    error = centres_load(vector, &view, scratch, centres);
+    view_close(&view);
+    return error;
 }
 
 enum error collection_encode(struct collection *collection, uint32_t reader, struct span op,
@@ -154,27 +188,24 @@ enum error collection_encode(struct collection *collection, uint32_t reader, str
     if (error != OK || header.vector_count == 0) {
         return error;
     }
-    if (header.dim != collection->settings.dim) {
+    if (collection_codec(collection, 0) == NULL ||
+        header.dim != collection->settings.vectors[0].dim) {
         return ERROR_INVALID;
     }
-    /* The centres are copied, so that the view is not held over the encoding of a large op. */
-    struct view view;
-    error = view_open(collection->environment, reader, &view);
-    if (error != OK) {
-        return error;
-    }
+    const struct collection_vector *vector = &collection->vectors[0];
     struct centres centres;
-    error = centres_load(collection, &view, &workspace->encode, &centres);
-    view_close(&view);
+    error = copy_centres(collection, reader, vector, &workspace->encode, &centres);
     if (error != OK) {
         return error;
     }
-    struct encoded *result = encoded_new(collection, arena, &centres, header.vector_count);
+    struct encoded *result = arena_allocate(arena, sizeof *result);
+    *result = (struct encoded){1, arena_allocate(arena, sizeof *result->vectors)};
+    encoded_begin(vector, arena, &centres, header.vector_count, result->vectors);
     struct op_point point;
     uint32_t i = 0;
     while (op_next(&header, &points, &point)) {
         if (point.vector != NULL) {
-            encode_point(collection, &centres, point.vector, result, i++, &workspace->encode);
+            encode_point(vector, &centres, point.vector, result->vectors, i++, &workspace->encode);
         }
     }
     assert(i == header.vector_count);

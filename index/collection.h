@@ -12,13 +12,20 @@
 
 struct apply_scratch; /* collection_apply.c */
 
+struct collection_vector {
+    uint16_t number;
+    const struct vector_settings *settings;
+    struct codec *codec; /* owned; NULL without dim */
+};
+
 struct collection {
     /* set at open, then constant */
     struct database *database;
-    uint8_t *settings_bytes; /* owned; settings.config points into it */
+    uint8_t *settings_bytes;                  /* owned; settings.config and names point into it */
+    struct vector_settings *settings_vectors; /* owned; settings.vectors */
     struct collection_settings settings;
-    struct codec *codec;             /* owned; NULL when dim 0 */
-    struct environment *environment; /* owned; NULL only while a closed collection is deleted */
+    struct collection_vector *vectors; /* owned; [settings.vector_count], by number */
+    struct environment *environment;   /* owned; NULL only while a closed collection is deleted */
     /* of database.c, under its mutex */
     uint8_t *name_data; /* owned */
     struct span name;
@@ -44,27 +51,34 @@ struct centres {
     const float *generation_centre; /* rotated, float[dim]; NULL: the origin. In the scratch */
     const float *epoch_centre;
 };
-enum error centres_load(const struct collection *collection, const struct view *view,
+enum error centres_load(const struct collection_vector *vector, const struct view *view,
                         struct encode_scratch *scratch, struct centres *centres) MUST_CHECK;
 /* *open: the generation that takes new codes; generation_count 0 gives an empty number 0. */
-enum error generation_open(const struct view *view, struct generation *open) MUST_CHECK;
+enum error generation_open(const struct view *view, uint16_t vector,
+                           struct generation *open) MUST_CHECK;
 
-/* Rotate a vector (float[dim], any alignment). The result stays in the scratch until the next. */
-const float *encode_rotate(const struct collection *collection, const uint8_t *vector,
+/* Rotate floats (float[dim], any alignment). The result stays in the scratch until the next. */
+const float *encode_rotate(const struct collection_vector *vector, const uint8_t *floats,
                            struct encode_scratch *scratch);
 /* The code of a rotated vector; code: codec_code_bytes(bits). */
-void encode_rotated(const struct collection *collection, unsigned bits, const float *rotated,
+void encode_rotated(const struct collection_vector *vector, unsigned bits, const float *rotated,
                     const float *centre, uint8_t *code, struct code_factors *factors,
                     struct encode_scratch *scratch);
 
-struct encoded { /* arrays of vector_count, in the order of the op's vectors */
+/* The codes an op needs of one of the collection's vectors, in the order of the op. */
+struct encoded_vector {
     uint64_t generation;
     uint32_t epoch;
-    uint32_t vector_count;
+    uint32_t count;       /* length of the arrays; 0: none of this vector */
     uint8_t *block_codes; /* 1 bit */
     uint8_t *row_codes;   /* 4 bits */
     struct code_factors *block_factors;
     struct code_factors *row_factors;
+};
+
+struct encoded {
+    uint32_t vector_count;          /* of the collection's settings, or fewer */
+    struct encoded_vector *vectors; /* by number */
 };
 
 /* What counters.id_hash is the XOR of. */

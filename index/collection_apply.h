@@ -1,4 +1,4 @@
-/* One running collection_apply: what its two files share. Private to them. */
+/* One running collection_apply: what its files share. Private to them. */
 #ifndef KITH_INDEX_COLLECTION_APPLY_H
 #define KITH_INDEX_COLLECTION_APPLY_H
 
@@ -9,10 +9,11 @@
 /* A vector of this transaction that the mean of the open generation may use. */
 struct sample {
     uint64_t slot;
-    const uint8_t *vector; /* in the op */
+    const uint8_t *floats; /* in the op */
 };
 
-struct apply_scratch {
+/* What one of the collection's vectors needs while it is written to. */
+struct vector_scratch {
     struct encode_scratch encode;
     struct scratch block_code, row_code; /* made again by the writer */
     struct scratch blocks, slots;        /* the open block value */
@@ -21,13 +22,12 @@ struct apply_scratch {
     struct sample samples[SAMPLE_COUNT_MAX];
 };
 
-struct apply {
-    struct collection *collection;
-    struct apply_scratch *scratch;
-    struct write *write;
-    struct counters *counters;
-    struct view view; /* of the version before this write */
-    bool view_open;
+/* The state of one of the collection's vectors, from its first use in this transaction on. */
+struct apply_vector {
+    struct apply *apply;
+    const struct collection_vector *vector;
+    struct vector_counters *counters; /* the write's */
+    struct vector_scratch *scratch;
     struct centres centres;
     size_t code_bytes, row_bytes, block_bytes; /* of the 1-bit code, the 4-bit code, a block */
     /* the open generation */
@@ -50,20 +50,48 @@ struct apply {
     uint64_t sealed_codes, frozen_codes; /* all; at the time of the newest epoch */
 };
 
+struct apply_scratch { /* by number of the vector; made when first needed, kept */
+    struct vector_scratch *vectors[COLLECTION_VECTORS_MAX];
+    struct apply_vector states[COLLECTION_VECTORS_MAX];
+};
+
+struct apply {
+    struct collection *collection;
+    struct apply_scratch *scratch;
+    struct write *write;
+    struct counters *counters;
+    struct view view; /* of the version before this write */
+    bool view_open;
+    struct vector_set loaded; /* vectors whose states are valid */
+};
+
+/* ---- apply_vector.c ---- */
+
+/* The state of vector `number`, which has a dim; loaded on its first use. */
+enum error apply_vector_load(struct apply *apply, uint16_t number,
+                             struct apply_vector **state) MUST_CHECK;
+/* Add a vector: floats, float[dim] in the op; its codes are item i of `encoded`, if not NULL. */
+enum error apply_vector_add(struct apply_vector *state, uint64_t slot, const uint8_t *floats,
+                            const struct encoded_vector *encoded, uint32_t i) MUST_CHECK;
+/* Write what is pending of all vectors. */
+enum error apply_flush(struct apply *apply) MUST_CHECK;
+
 /* Write what is pending (nothing: OK). flush_generation: the open one's header. */
-enum error apply_flush_run(struct apply *apply) MUST_CHECK;
-enum error apply_flush_value(struct apply *apply) MUST_CHECK;
-enum error apply_flush_generation(struct apply *apply, bool sealed) MUST_CHECK;
+enum error apply_flush_run(struct apply_vector *state) MUST_CHECK;
+enum error apply_flush_value(struct apply_vector *state) MUST_CHECK;
+enum error apply_flush_generation(struct apply_vector *state, bool sealed) MUST_CHECK;
 
 /* How many codes the open generation takes, at least 1. */
-uint64_t apply_generation_capacity(const struct apply *apply);
+uint64_t apply_generation_capacity(const struct apply_vector *state);
 /* Empty the open block value. */
-void apply_clear_value(struct apply *apply);
-void apply_set_sample_stride(struct apply *apply);
+void apply_clear_value(struct apply_vector *state);
+void apply_set_sample_stride(struct apply_vector *state);
+
+/* ---- collection_seal.c ---- */
 
 /* Begin an empty generation: the one that is written to from now on. centre: rotated, or NULL. */
-void apply_generation_begin(struct apply *apply, uint64_t number, const float *centre);
+void apply_generation_begin(struct apply_vector *state, uint64_t number, const float *centre);
 /* The open generation is full: seal it, open the next, and begin an epoch if it is time. */
-enum error apply_seal(struct apply *apply) MUST_CHECK;
+enum error apply_seal(struct apply_vector *state) MUST_CHECK;
 
 #endif

@@ -12,39 +12,41 @@
 #define EPOCH_GROWTH 8u
 
 /* Count a sealed generation; *freeze: an epoch begins with it. */
-static void totals_add(struct apply *apply, uint64_t codes, bool *freeze)
+static void totals_add(struct apply_vector *state, uint64_t codes, bool *freeze)
 {
-    apply->sealed_codes += codes;
-    *freeze = apply->frozen_codes == 0 || apply->sealed_codes / EPOCH_GROWTH >= apply->frozen_codes;
+    state->sealed_codes += codes;
+    *freeze = state->frozen_codes == 0 || state->sealed_codes / EPOCH_GROWTH >= state->frozen_codes;
     if (*freeze) {
-        apply->frozen_codes = apply->sealed_codes;
+        state->frozen_codes = state->sealed_codes;
     }
 }
 
 /* The generations before the open one, as they were sealed one by one. */
-static enum error totals_load(struct apply *apply)
+static enum error totals_load(struct apply_vector *state)
 {
-    const uint64_t count = view_counters(&apply->view)->generation_count;
-    for (uint64_t i = 0; i + 1 < count && !apply->totals_known; i++) {
+    const uint64_t count =
+        view_vector_counters(&state->apply->view, state->vector->number)->generation_count;
+    for (uint64_t i = 0; i + 1 < count && !state->totals_known; i++) {
         struct generation generation;
-        const enum error error = view_generation(&apply->view, i, &generation);
+        const enum error error =
+            view_generation(&state->apply->view, state->vector->number, i, &generation);
         if (error != OK) {
             return error;
         }
         bool freeze;
-        totals_add(apply, generation.code_count, &freeze);
+        totals_add(state, generation.code_count, &freeze);
     }
-    apply->totals_known = true;
+    state->totals_known = true;
     return OK;
 }
 
 /* Add a slot's vector to the sum if the point is live as this transaction sees it. vector: from the
  * op, or NULL: from the view. Damage is left out of the mean: it is no reason to refuse writes. */
-static enum error sum_add(struct apply *apply, uint64_t slot, const uint8_t *vector,
+static enum error sum_add(struct apply_vector *state, uint64_t slot, const uint8_t *vector,
                           uint64_t *count)
 {
     struct point_row point;
-    const enum error error = write_read_point(apply->write, slot, &point);
+    const enum error error = write_read_point(state->apply->write, slot, &point);
     if (error == ERROR_NOT_FOUND || error == ERROR_CORRUPT) {
         return OK;
     }
@@ -53,14 +55,14 @@ static enum error sum_add(struct apply *apply, uint64_t slot, const uint8_t *vec
     }
     if (vector == NULL) {
         struct vector_row row;
-        if (view_vector(&apply->view, slot, &row) != OK ||
-            vector_row_check(&apply->view, &row) != OK) {
+        if (view_vector(&state->apply->view, state->vector->number, slot, &row) != OK ||
+            vector_row_check(&state->apply->view, state->vector->number, &row) != OK) {
             return OK;
         }
         vector = row.vector;
     }
-    double *sum = apply->scratch->sum.data;
-    for (uint32_t i = 0; i < apply->collection->settings.dim; i++) {
+    double *sum = state->scratch->sum.data;
+    for (uint32_t i = 0; i < state->vector->settings->dim; i++) {
         sum[i] += (double)load_float(vector + i * sizeof(float));
     }
     ++*count;
@@ -68,30 +70,31 @@ static enum error sum_add(struct apply *apply, uint64_t slot, const uint8_t *vec
 }
 
 /* Sum of the sample of the generation: stored codes by their slots, then this transaction's. */
-static enum error sum_samples(struct apply *apply, uint64_t *count)
+static enum error sum_samples(struct apply_vector *state, uint64_t *count)
 {
-    const uint32_t dim = apply->collection->settings.dim;
-    double *sum = scratch_need(&apply->scratch->sum, size_product(dim, sizeof *sum));
+    const uint32_t dim = state->vector->settings->dim;
+    double *sum = scratch_need(&state->scratch->sum, size_product(dim, sizeof *sum));
     memset(sum, 0, dim * sizeof *sum);
     *count = 0;
-    for (uint64_t lane = 0; lane < apply->stored_codes; lane += apply->sample_stride) {
+    for (uint64_t lane = 0; lane < state->stored_codes; lane += state->sample_stride) {
         struct block_value value;
-        enum error error = view_blocks(&apply->view, apply->centres.generation,
-                                       lane / apply->value_capacity, &value);
-        const size_t in_value = (size_t)(lane % apply->value_capacity);
+        enum error error =
+            view_blocks(&state->apply->view, state->vector->number, state->centres.generation,
+                        lane / state->value_capacity, &value);
+        const size_t in_value = (size_t)(lane % state->value_capacity);
         if (error == ERROR_CORRUPT || (error == OK && in_value >= value.code_count)) {
             continue;
         }
         if (error == OK) {
-            error = sum_add(apply, load64(value.slots + in_value * 8), NULL, count);
+            error = sum_add(state, load64(value.slots + in_value * 8), NULL, count);
         }
         if (error != OK) {
             return error;
         }
     }
-    for (size_t i = 0; i < apply->sample_count; i++) {
-        const struct sample *sample = &apply->scratch->samples[i];
-        const enum error error = sum_add(apply, sample->slot, sample->vector, count);
+    for (size_t i = 0; i < state->sample_count; i++) {
+        const struct sample *sample = &state->scratch->samples[i];
+        const enum error error = sum_add(state, sample->slot, sample->floats, count);
         if (error != OK) {
             return error;
         }
@@ -100,28 +103,27 @@ static enum error sum_samples(struct apply *apply, uint64_t *count)
 }
 
 /* The mean so far, rotated, into the scratch's centre; the origin while nothing live was seen. */
-static enum error mean_so_far(struct apply *apply, const float **centre)
+static enum error mean_so_far(struct apply_vector *state, const float **centre)
 {
-    const struct collection *collection = apply->collection;
-    const uint32_t dim = collection->settings.dim;
+    const uint32_t dim = state->vector->settings->dim;
     uint64_t count;
-    const enum error error = sum_samples(apply, &count);
-    *centre = apply->centres.generation_centre;
+    const enum error error = sum_samples(state, &count);
+    *centre = state->centres.generation_centre;
     if (error != OK || count == 0) {
         return error;
     }
-    const double *sum = apply->scratch->sum.data;
-    float *mean = scratch_need(&apply->scratch->mean, size_product(dim, sizeof *mean));
+    const double *sum = state->scratch->sum.data;
+    float *mean = scratch_need(&state->scratch->mean, size_product(dim, sizeof *mean));
     for (uint32_t i = 0; i < dim; i++) {
         mean[i] = (float)(sum[i] / (double)count);
     }
     /* The mean is rotated once; everything else knows rotated centres only. */
     const float *rotated =
-        encode_rotate(collection, (const uint8_t *)mean, &apply->scratch->encode);
-    const float *earlier = apply->centres.generation_centre;
-    const double earlier_weight = earlier != NULL ? (double)apply->sealed_codes : 0.0;
-    const double weight = (double)apply->codes;
-    float *merged = scratch_need(&apply->scratch->centre, size_product(dim, sizeof *merged));
+        encode_rotate(state->vector, (const uint8_t *)mean, &state->scratch->encode);
+    const float *earlier = state->centres.generation_centre;
+    const double earlier_weight = earlier != NULL ? (double)state->sealed_codes : 0.0;
+    const double weight = (double)state->codes;
+    float *merged = scratch_need(&state->scratch->centre, size_product(dim, sizeof *merged));
     for (uint32_t i = 0; i < dim; i++) {
         const double before = earlier != NULL ? (double)earlier[i] * earlier_weight : 0.0;
         merged[i] = (float)((before + (double)rotated[i] * weight) / (earlier_weight + weight));
@@ -134,70 +136,70 @@ static enum error mean_so_far(struct apply *apply, const float **centre)
 }
 
 /* A copy of a new centre where the encoder keeps the current one. */
-static const float *adopt_centre(const struct apply *apply, const float *centre,
+static const float *adopt_centre(const struct apply_vector *state, const float *centre,
                                  struct scratch *scratch)
 {
-    const size_t bytes = size_product(apply->collection->settings.dim, sizeof(float));
+    const size_t bytes = size_product(state->vector->settings->dim, sizeof(float));
     return centre == NULL || centre == scratch->data
                ? centre
                : memcpy(scratch_need(scratch, bytes), centre, bytes);
 }
 
-static enum error freeze_epoch(struct apply *apply, const float *centre)
+static enum error freeze_epoch(struct apply_vector *state, const float *centre)
 {
-    const uint64_t count = apply->counters->epoch_count;
+    const uint64_t count = state->counters->epoch_count;
     const uint32_t epoch = count > 1 ? (uint32_t)count : 1;
     if (centre == NULL) { /* nothing live was ever seen: an epoch at the origin */
-        const size_t bytes = size_product(apply->collection->settings.dim, sizeof(float));
-        centre = memset(scratch_need(&apply->scratch->mean, bytes), 0, bytes);
+        const size_t bytes = size_product(state->vector->settings->dim, sizeof(float));
+        centre = memset(scratch_need(&state->scratch->mean, bytes), 0, bytes);
     }
-    const enum error error = write_epoch(apply->write, epoch, centre);
-    apply->counters->epoch_count = (uint64_t)epoch + 1;
-    apply->centres.epoch = epoch;
-    apply->centres.epoch_centre = adopt_centre(apply, centre, &apply->scratch->encode.epoch_centre);
+    const enum error error = write_epoch(state->apply->write, state->vector->number, epoch, centre);
+    state->counters->epoch_count = (uint64_t)epoch + 1;
+    state->centres.epoch = epoch;
+    state->centres.epoch_centre = adopt_centre(state, centre, &state->scratch->encode.epoch_centre);
     return error;
 }
 
 /* An empty generation, the one that is written to from now on. */
-void apply_generation_begin(struct apply *apply, uint64_t number, const float *centre)
+void apply_generation_begin(struct apply_vector *state, uint64_t number, const float *centre)
 {
-    apply->centres.generation = number;
-    apply->centres.generation_centre =
-        adopt_centre(apply, centre, &apply->scratch->encode.generation_centre);
-    apply->generation_exists = apply->generation_touched = true;
-    apply->codes = apply->stored_codes = 0;
-    apply->sample_count = 0;
-    apply_set_sample_stride(apply);
-    apply_clear_value(apply);
-    apply->counters->generation_count++;
+    state->centres.generation = number;
+    state->centres.generation_centre =
+        adopt_centre(state, centre, &state->scratch->encode.generation_centre);
+    state->generation_exists = state->generation_touched = true;
+    state->codes = state->stored_codes = 0;
+    state->sample_count = 0;
+    apply_set_sample_stride(state);
+    apply_clear_value(state);
+    state->counters->generation_count++;
 }
 
 /* The generation is full: seal it, open the next, and begin an epoch if it is time. */
-enum error apply_seal(struct apply *apply)
+enum error apply_seal(struct apply_vector *state)
 {
     failpoint("index-seal");
-    enum error error = apply_flush_run(apply);
+    enum error error = apply_flush_run(state);
     if (error == OK) {
-        error = apply_flush_value(apply);
+        error = apply_flush_value(state);
     }
     if (error == OK) {
-        error = apply_flush_generation(apply, true);
+        error = apply_flush_generation(state, true);
     }
     if (error == OK) {
-        error = totals_load(apply);
+        error = totals_load(state);
     }
     const float *centre;
     if (error == OK) {
-        error = mean_so_far(apply, &centre);
+        error = mean_so_far(state, &centre);
     }
     if (error != OK) {
         return error;
     }
     bool freeze;
-    totals_add(apply, apply->codes, &freeze);
+    totals_add(state, state->codes, &freeze);
     if (freeze) {
-        error = freeze_epoch(apply, centre);
+        error = freeze_epoch(state, centre);
     }
-    apply_generation_begin(apply, apply->centres.generation + 1, centre);
+    apply_generation_begin(state, state->centres.generation + 1, centre);
     return error;
 }

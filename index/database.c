@@ -9,14 +9,23 @@
  * The settings of a collection, as the catalogue keeps them:
  *
  *     bytes    field
- *     0        format, 1
+ *     0        format, 2
+ *     1..3     0
+ *     4..7     u32 count of vectors
+ *     8..15    u64 first slot
+ *     16..19   u32 bytes of the configuration
+ *     20..     the vectors, in order of their numbers; the configuration, JSON text
+ *
+ * A vector:
+ *
+ *     1        kind (enum vector_kind)
  *     1        metric (enum metric)
- *     2..3     0
- *     4..7     u32 dim
- *     8..15    u64 seed of the rotation
- *     16..23   u64 first slot
- *     24..27   u32 bytes of the configuration
- *     28..     the configuration, JSON text
+ *     1        datatype (enum vector_datatype)
+ *     1        flags: 1 idf
+ *     4        u32 dim
+ *     8        u64 seed of the rotation
+ *     1        n, bytes of the name
+ *     n        the name
  */
 #include "index/database.h"
 
@@ -26,8 +35,10 @@
 
 #include "index/collection.h"
 
-#define SETTINGS_FORMAT 1
-#define SETTINGS_HEADER_BYTES 28
+#define SETTINGS_FORMAT 2
+#define SETTINGS_HEADER_BYTES 20
+#define SETTINGS_VECTOR_BYTES 17 /* without the name */
+#define SETTINGS_IDF 1u
 #define SETTINGS_BYTES_MAX ((size_t)1024 * 1024) /* of the catalogue */
 
 struct database {
@@ -122,25 +133,102 @@ bool collection_name_valid(struct span name)
 
 /* ---- settings as bytes ---- */
 
+static size_t settings_bytes(const struct collection_settings *settings)
+{
+    size_t bytes = SETTINGS_HEADER_BYTES + settings->config.bytes;
+    for (uint32_t i = 0; i < settings->vector_count; i++) {
+        bytes += SETTINGS_VECTOR_BYTES + settings->vectors[i].name.bytes;
+    }
+    return bytes;
+}
+
+static uint8_t *vector_encode(const struct vector_settings *vector, uint8_t *data)
+{
+    data[0] = (uint8_t)vector->kind;
+    data[1] = (uint8_t)vector->metric;
+    data[2] = (uint8_t)vector->datatype;
+    data[3] = vector->idf ? SETTINGS_IDF : 0;
+    store32(data + 4, vector->dim);
+    store64(data + 8, vector->seed);
+    data[16] = (uint8_t)vector->name.bytes;
+    if (vector->name.bytes > 0) {
+        memcpy(data + SETTINGS_VECTOR_BYTES, vector->name.data, vector->name.bytes);
+    }
+    return data + SETTINGS_VECTOR_BYTES + vector->name.bytes;
+}
+
 static uint8_t *settings_encode(const struct collection_settings *settings, size_t *bytes)
 {
-    *bytes = SETTINGS_HEADER_BYTES + settings->config.bytes;
+    *bytes = settings_bytes(settings);
     uint8_t *data = allocate_zeroed(1, *bytes);
     data[0] = SETTINGS_FORMAT;
-    data[1] = (uint8_t)settings->metric;
-    store32(data + 4, settings->dim);
-    store64(data + 8, settings->seed);
-    store64(data + 16, settings->first_slot);
-    store32(data + 24, (uint32_t)settings->config.bytes);
+    store32(data + 4, settings->vector_count);
+    store64(data + 8, settings->first_slot);
+    store32(data + 16, (uint32_t)settings->config.bytes);
+    uint8_t *next = data + SETTINGS_HEADER_BYTES;
+    for (uint32_t i = 0; i < settings->vector_count; i++) {
+        next = vector_encode(&settings->vectors[i], next);
+    }
     if (settings->config.bytes > 0) {
-        memcpy(data + SETTINGS_HEADER_BYTES, settings->config.data, settings->config.bytes);
+        memcpy(next, settings->config.data, settings->config.bytes);
     }
     return data;
 }
 
-/* settings->config points into data. */
-static enum error settings_decode(struct span data, struct collection_settings *settings)
+/* Does what is known of one vector make sense? */
+static bool vector_is_valid(const struct vector_settings *vector)
 {
+    const bool codes = vector->kind == VECTOR_DENSE || vector->kind == VECTOR_MULTI;
+    return vector->kind <= VECTOR_SPARSE && vector->metric <= METRIC_MANHATTAN &&
+           vector->datatype <= DATATYPE_TURBO4 && vector->dim <= CODEC_DIM_MAX &&
+           codes == (vector->dim > 0) && vector->name.bytes <= VECTOR_NAME_BYTES_MAX &&
+           (vector->kind != VECTOR_SPARSE || vector->name.bytes > 0);
+}
+
+static bool settings_are_valid(const struct collection_settings *settings)
+{
+    if (settings->vector_count > COLLECTION_VECTORS_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < settings->vector_count; i++) {
+        const struct vector_settings *vector = &settings->vectors[i];
+        uint16_t first;
+        if (!vector_is_valid(vector) ||
+            (vector->kind != VECTOR_NONE &&
+             (settings_find_vector(settings, vector->name, &first) == NULL || first != i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One vector off the front of *rest, its name in there; false when the bytes are none. */
+static bool vector_decode(struct span *rest, struct vector_settings *vector)
+{
+    const uint8_t *data = rest->data;
+    if (rest->bytes < SETTINGS_VECTOR_BYTES || rest->bytes - SETTINGS_VECTOR_BYTES < data[16] ||
+        (data[3] & ~SETTINGS_IDF) != 0) {
+        return false;
+    }
+    *vector = (struct vector_settings){
+        .name = {data + SETTINGS_VECTOR_BYTES, data[16]},
+        .kind = (enum vector_kind)data[0],
+        .metric = (enum metric)data[1],
+        .datatype = (enum vector_datatype)data[2],
+        .idf = (data[3] & SETTINGS_IDF) != 0,
+        .dim = load32(data + 4),
+        .seed = load64(data + 8),
+    };
+    rest->data += SETTINGS_VECTOR_BYTES + data[16];
+    rest->bytes -= SETTINGS_VECTOR_BYTES + data[16];
+    return true;
+}
+
+/* settings->config and names point into data; *vectors is malloc'd, the caller's, NULL on error. */
+static enum error settings_decode(struct span data, struct collection_settings *settings,
+                                  struct vector_settings **vectors)
+{
+    *vectors = NULL;
     if (data.bytes < 1) {
         return ERROR_CORRUPT;
     }
@@ -148,18 +236,26 @@ static enum error settings_decode(struct span data, struct collection_settings *
         return ERROR_NEWER;
     }
     if (data.data[0] != SETTINGS_FORMAT || data.bytes < SETTINGS_HEADER_BYTES ||
-        load16(data.data + 2) != 0 || data.data[1] > METRIC_MANHATTAN ||
-        load32(data.data + 4) > CODEC_DIM_MAX ||
-        load32(data.data + 24) != data.bytes - SETTINGS_HEADER_BYTES) {
+        load32(data.data) >> 8 != 0 || load32(data.data + 4) > COLLECTION_VECTORS_MAX) {
         return ERROR_CORRUPT;
     }
-    *settings = (struct collection_settings){
-        .dim = load32(data.data + 4),
-        .metric = (enum metric)data.data[1],
-        .seed = load64(data.data + 8),
-        .first_slot = load64(data.data + 16),
-        .config = {data.data + SETTINGS_HEADER_BYTES, data.bytes - SETTINGS_HEADER_BYTES},
-    };
+    const uint32_t count = load32(data.data + 4);
+    struct span rest = {data.data + SETTINGS_HEADER_BYTES, data.bytes - SETTINGS_HEADER_BYTES};
+    struct vector_settings *decoded = allocate_zeroed(count > 0 ? count : 1, sizeof *decoded);
+    bool good = true;
+    for (uint32_t i = 0; i < count && good; i++) {
+        good = vector_decode(&rest, &decoded[i]);
+    }
+    *settings = (struct collection_settings){.vectors = decoded,
+                                             .vector_count = count,
+                                             .first_slot = load64(data.data + 8),
+                                             .config = rest};
+    if (!good || load32(data.data + 16) != rest.bytes || !settings_are_valid(settings)) {
+        *settings = (struct collection_settings){0};
+        free(decoded);
+        return ERROR_CORRUPT;
+    }
+    *vectors = decoded;
     return OK;
 }
 
@@ -235,11 +331,38 @@ static struct collection *collection_new(struct database *database, struct span 
     return collection;
 }
 
+static void close_vectors(struct collection *collection)
+{
+    for (uint32_t i = 0; collection->vectors != NULL && i < collection->settings.vector_count;
+         i++) {
+        codec_free(collection->vectors[i].codec);
+    }
+    free(collection->vectors);
+}
+
+/* Their codecs, and the shapes they have in storage. */
+static void open_vectors(struct collection *collection, struct vector_shape *shapes)
+{
+    const struct collection_settings *settings = &collection->settings;
+    collection->vectors = allocate_zeroed(settings->vector_count + 1, sizeof *collection->vectors);
+    for (uint32_t i = 0; i < settings->vector_count; i++) {
+        struct collection_vector *vector = &collection->vectors[i];
+        *vector = (struct collection_vector){(uint16_t)i, &settings->vectors[i], NULL};
+        shapes[i] = (struct vector_shape){.dim = vector->settings->dim};
+        if (vector->settings->dim > 0) {
+            vector->codec = codec_new(vector->settings->dim, vector->settings->seed, NULL);
+            shapes[i].code_bytes = (uint32_t)codec_code_bytes(vector->codec, 4);
+            shapes[i].block_bytes = (uint32_t)codec_block_bytes(vector->codec);
+        }
+    }
+}
+
 static void collection_free(struct collection *collection)
 {
     environment_close(collection->environment);
-    codec_free(collection->codec);
+    close_vectors(collection);
     free(collection->settings_bytes);
+    free(collection->settings_vectors);
     free(collection->name_data);
     free(collection);
 }
@@ -256,16 +379,18 @@ static enum error collection_open(struct database *database, struct collection *
         return error;
     }
     struct collection_settings *settings = &collection->settings;
-    error = settings_decode(span_of(collection->settings_bytes, bytes), settings);
+    error = settings_decode(span_of(collection->settings_bytes, bytes), settings,
+                            &collection->settings_vectors);
     if (error != OK) {
         return error;
     }
-    struct environment_shape shape = {.dim = settings->dim, .first_slot = settings->first_slot};
-    if (settings->dim > 0) {
-        collection->codec = codec_new(settings->dim, settings->seed, NULL);
-        shape.code_bytes = (uint32_t)codec_code_bytes(collection->codec, 4);
-        shape.block_bytes = (uint32_t)codec_block_bytes(collection->codec);
-    }
+    struct vector_shape shapes[COLLECTION_VECTORS_MAX];
+    open_vectors(collection, shapes);
+    const struct environment_shape shape = {
+        .vectors = shapes,
+        .vector_count = settings->vector_count,
+        .first_slot = settings->first_slot,
+    };
     return environment_open(database->store, directory, &shape, &collection->environment);
 }
 
@@ -429,11 +554,11 @@ void database_close(struct database *database)
 enum error database_create(struct database *database, struct span name,
                            const struct collection_settings *settings)
 {
-    if (!collection_name_valid(name) || settings->dim > CODEC_DIM_MAX ||
-        settings->metric > METRIC_MANHATTAN) {
+    if (!collection_name_valid(name) || !settings_are_valid(settings)) {
         return ERROR_INVALID;
     }
-    if (settings->config.bytes > SETTINGS_BYTES_MAX - SETTINGS_HEADER_BYTES) {
+    if (settings->config.bytes > SETTINGS_BYTES_MAX ||
+        settings_bytes(settings) > SETTINGS_BYTES_MAX) {
         return ERROR_TOO_LARGE;
     }
     size_t bytes;

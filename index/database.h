@@ -32,13 +32,42 @@ enum error database_open(const char *directory, bool create, const struct databa
 void database_close(struct database *database);
 struct store *database_store(struct database *database);
 
-struct collection_settings {
-    uint32_t dim; /* of the default vector, 0: a collection without vectors */
-    enum metric metric;
-    uint64_t seed;       /* of the rotation, drawn at random by who creates */
-    uint64_t first_slot; /* 0 but in tests */
-    struct span config;  /* JSON text kept for the API to echo; not read here */
+/* A collection's vectors are numbered by their place in its settings; rows, ops and storage know
+ * them by number only. */
+#define COLLECTION_VECTORS_MAX ENVIRONMENT_VECTORS_MAX
+#define VECTOR_NAME_BYTES_MAX 200
+
+enum vector_kind {
+    VECTOR_NONE = 0, /* a number not in use: its vector was removed */
+    VECTOR_DENSE = 1,
+    VECTOR_MULTI = 2,  /* several of dim floats a point, compared by MaxSim */
+    VECTOR_SPARSE = 3, /* (index, value) pairs: no dim, always the dot product */
 };
+/* What was asked for; all are stored as float32. */
+enum vector_datatype { DATATYPE_FLOAT32, DATATYPE_FLOAT16, DATATYPE_UINT8, DATATYPE_TURBO4 };
+
+struct vector_settings {
+    struct span name; /* empty: the default vector, which cannot be sparse */
+    enum vector_kind kind;
+    enum metric metric;
+    enum vector_datatype datatype;
+    bool idf;      /* sparse: values of queries are weighted by how rare their index is */
+    uint32_t dim;  /* 0 for sparse ones */
+    uint64_t seed; /* of the rotation, drawn at random by who creates */
+};
+
+struct collection_settings {
+    const struct vector_settings *vectors; /* names are distinct */
+    uint32_t vector_count;                 /* at most COLLECTION_VECTORS_MAX; 0: payloads only */
+    uint64_t first_slot;                   /* 0 but in tests */
+    struct span config;                    /* JSON text kept for the API to echo; not read here */
+};
+
+/* The vector of a name, and its number; NULL if there is none. */
+const struct vector_settings *settings_find_vector(const struct collection_settings *settings,
+                                                   struct span name, uint16_t *number);
+/* The default vector's dim; 0 when there is none. */
+uint32_t settings_default_dim(const struct collection_settings *settings);
 
 /* Writer thread. ERROR_EXISTS; ERROR_INVALID for a bad name (empty, > 255 bytes, or with one of
  * < > : " / \ | ? * NUL 0x1F, or no UTF-8). */
@@ -77,7 +106,8 @@ void collection_release(struct collection *collection); /* accepts NULL */
 
 struct span collection_name(const struct collection *collection); /* its own, while held */
 const struct collection_settings *collection_settings(const struct collection *collection);
-const struct codec *collection_codec(const struct collection *collection); /* NULL when dim 0 */
+/* NULL for a vector without dim. */
+const struct codec *collection_codec(const struct collection *collection, uint16_t vector);
 struct environment *collection_environment(const struct collection *collection);
 /* A name check of its own, for clear errors before anything else. */
 bool collection_name_valid(struct span name);

@@ -46,6 +46,7 @@ struct second {
 
 struct search {
     const struct codec *codec;
+    uint16_t vector; /* its number */
     enum metric metric;
     const struct view *view;
     const struct search_request *request;
@@ -175,7 +176,7 @@ static bool key_passes(const struct search *search, float key)
 
 static enum error score_exact(struct search *search, uint64_t slot, const struct vector_row *row)
 {
-    const enum error error = vector_row_check(search->view, row);
+    const enum error error = vector_row_check(search->view, search->vector, row);
     if (error != OK) {
         return leave_out(search, error) ? OK : error;
     }
@@ -241,7 +242,8 @@ static enum error epoch_terms(struct search *search, uint32_t epoch, struct cent
     }
     if (!(search->epochs_known >> epoch & 1)) {
         const uint8_t *stored = NULL;
-        const enum error error = epoch == 0 ? OK : view_epoch_centre(search->view, epoch, &stored);
+        const enum error error =
+            epoch == 0 ? OK : view_epoch_centre(search->view, search->vector, epoch, &stored);
         if (error != OK) {
             return error;
         }
@@ -290,7 +292,8 @@ static enum error find_rows(struct search *search, const struct candidate *batch
         if (left_aside(search, batch[i].slot)) {
             continue;
         }
-        const enum error error = view_vector(search->view, batch[i].slot, &next->row);
+        const enum error error =
+            view_vector(search->view, search->vector, batch[i].slot, &next->row);
         if (error == OK) {
             prefetch(next->row.code, code_bytes);
             next++->slot = batch[i].slot;
@@ -462,7 +465,7 @@ static enum error scan_generation(struct search *search, const struct generation
         search->codec, search->query, generation->centre != NULL ? centre : NULL);
     for (uint64_t i = 0; i < generation->value_count; i++) {
         struct block_value value;
-        enum error error = view_blocks(search->view, generation->number, i, &value);
+        enum error error = view_blocks(search->view, search->vector, generation->number, i, &value);
         if (error == OK) {
             error = scan_value(search, terms, &value);
         } else if (leave_out(search, error)) {
@@ -483,7 +486,7 @@ static enum error score_generation(struct search *search, const struct generatio
 {
     for (uint64_t i = 0; i < generation->value_count; i++) {
         struct block_value value;
-        enum error error = view_blocks(search->view, generation->number, i, &value);
+        enum error error = view_blocks(search->view, search->vector, generation->number, i, &value);
         if (error != OK) {
             if (leave_out(search, error)) {
                 continue;
@@ -496,7 +499,7 @@ static enum error score_generation(struct search *search, const struct generatio
                 continue;
             }
             struct vector_row row;
-            error = view_vector(search->view, slot, &row);
+            error = view_vector(search->view, search->vector, slot, &row);
             if (error == OK) {
                 error = score_exact(search, slot, &row);
             } else if (leave_out(search, error)) {
@@ -514,10 +517,10 @@ static enum error each_generation(struct search *search,
                                   enum error (*each)(struct search *search,
                                                      const struct generation *generation))
 {
-    const uint64_t count = view_counters(search->view)->generation_count;
+    const uint64_t count = view_vector_counters(search->view, search->vector)->generation_count;
     for (uint64_t i = 0; i < count; i++) {
         struct generation generation;
-        enum error error = view_generation(search->view, i, &generation);
+        enum error error = view_generation(search->view, search->vector, i, &generation);
         if (error == OK) {
             error = each(search, &generation);
         }
@@ -590,7 +593,7 @@ static bool wants_exact(const struct search *search, size_t k)
 {
     return search->request->exact || search->metric == METRIC_MANHATTAN ||
            codec_dim(search->codec) < CODEC_SCAN_DIM_MIN ||
-           k > view_counters(search->view)->vector_count / EXACT_SHARE;
+           k > view_vector_counters(search->view, search->vector)->vector_count / EXACT_SHARE;
 }
 
 static void prepare_stages(struct search *search, size_t k)
@@ -667,21 +670,27 @@ enum error collection_search(struct collection *collection, const struct view *v
     *hits = NULL;
     *hit_count = 0;
     *stats = (struct search_stats){0};
-    const uint64_t live = view_counters(view)->vector_count;
+    const uint16_t vector = request->vector_number;
+    const struct vector_counters *counters = view_vector_counters(view, vector);
+    const uint64_t live = counters->vector_count;
     const uint64_t wanted = request->limit > UINT64_MAX - request->offset
                                 ? UINT64_MAX
                                 : request->limit + request->offset;
     const size_t k = (size_t)(wanted < live ? wanted : live);
+    if (collection_codec(collection, vector) == NULL) {
+        return OK;
+    }
     struct search search = {
-        .codec = collection->codec,
-        .metric = collection->settings.metric,
+        .codec = collection_codec(collection, vector),
+        .vector = vector,
+        .metric = collection->settings.vectors[vector].metric,
         .view = view,
         .request = request,
         .workspace = workspace,
         .stats = stats,
-        .any_dead = view_counters(view)->dead_count > 0,
+        .any_dead = counters->dead_count > 0,
     };
-    if (collection->codec == NULL || k == 0 || request->limit == 0 || !set_floor(&search)) {
+    if (k == 0 || request->limit == 0 || !set_floor(&search)) {
         return OK;
     }
     enum error error = check_stop(request);

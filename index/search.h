@@ -17,9 +17,10 @@ struct search_workspace *search_workspace_new(void);
 void search_workspace_free(struct search_workspace *workspace);
 
 struct search_request {
-    const float *vector; /* float[dim], finite; Cosine: normalised */
-    uint64_t limit;      /* results wanted, clamped to the live points */
-    uint64_t offset;     /* best ones left out */
+    uint16_t vector_number; /* of a dense vector */
+    const float *vector;    /* float[dim], finite; Cosine: normalised */
+    uint64_t limit;         /* results wanted, clamped to the live points */
+    uint64_t offset;        /* best ones left out */
     bool has_threshold;
     float threshold_score;          /* client score; strictly better ones are kept */
     bool exact;                     /* score every live vector exactly */

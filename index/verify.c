@@ -1,8 +1,8 @@
 /* Walks of one snapshot, side by side.
  *
  * Slots are handed out in ascending order and codes are stored in order of arrival, so rows, stored
- * vectors and the lanes of the block values are three ascending lists: they are merged, and nothing
- * has to be remembered. "Exactly one code" is: strictly ascending, and there. */
+ * vectors and the lanes of each vector's block values are ascending lists: they are merged, and
+ * nothing has to be remembered. "Exactly one code" is: strictly ascending, and there. */
 #include "index/verify.h"
 
 #include <assert.h>
@@ -46,6 +46,17 @@ struct lane_walk {
     bool ended;
 };
 
+/* What is checked and counted of one of the collection's vectors. */
+struct verify_vector {
+    const struct collection_vector *vector;
+    struct lane_walk walk;
+    struct scratch generation_centre, epoch_centre;
+    uint32_t epoch; /* whose centre is in epoch_centre */
+    bool epoch_known;
+    uint64_t vectors, dead_lanes, last_slot;
+    bool any;
+};
+
 struct verify {
     struct collection *collection;
     struct view view;
@@ -53,14 +64,12 @@ struct verify {
     void *context;
     uint64_t reported[KIND_COUNT];
     uint64_t problems;
-    struct lane_walk walk;
     struct encode_scratch scratch;
-    struct scratch epoch_centre, code, expected;
-    uint32_t epoch; /* whose centre is in epoch_centre */
-    bool epoch_known;
-    /* counted */
-    uint64_t points, vectors, dead_lanes, id_hash, last_vector_slot;
-    bool any_vector;
+    struct scratch code, expected;
+    struct verify_vector *vectors; /* by number */
+    uint32_t vector_count;
+    struct verify_vector *walked; /* whose stored vectors are walked over */
+    uint64_t points, id_hash;     /* counted */
 };
 
 __attribute__((format(printf, 3, 4))) static void problem(struct verify *verify, enum kind kind,
@@ -92,9 +101,9 @@ static enum error survivable(enum error error)
 
 /* ---- lanes ---- */
 
-static void end_generation(struct verify *verify)
+static void end_generation(struct verify *verify, struct verify_vector *of)
 {
-    struct lane_walk *walk = &verify->walk;
+    struct lane_walk *walk = &of->walk;
     if (walk->lanes != walk->generation.code_count) {
         problem(verify, KIND_COUNTER,
                 "generation %" PRIu64 " counts %" PRIu64 " codes but holds %" PRIu64,
@@ -105,13 +114,15 @@ static void end_generation(struct verify *verify)
 }
 
 /* The next generation, with its centre copied; false at the end. */
-static bool begin_generation(struct verify *verify, enum error *error)
+static bool begin_generation(struct verify *verify, struct verify_vector *of, enum error *error)
 {
-    struct lane_walk *walk = &verify->walk;
-    if (walk->generation_index >= view_counters(&verify->view)->generation_count) {
+    struct lane_walk *walk = &of->walk;
+    if (walk->generation_index >=
+        view_vector_counters(&verify->view, of->vector->number)->generation_count) {
         return false;
     }
-    *error = view_generation(&verify->view, walk->generation_index, &walk->generation);
+    *error = view_generation(&verify->view, of->vector->number, walk->generation_index,
+                             &walk->generation);
     if (*error != OK) {
         problem(verify, KIND_BLOCK_CODE, "generation at %" PRIu64 ": %s", walk->generation_index,
                 error_text(*error));
@@ -121,8 +132,8 @@ static bool begin_generation(struct verify *verify, enum error *error)
     }
     walk->centre = NULL;
     if (walk->generation.centre != NULL) {
-        const size_t bytes = verify->collection->settings.dim * sizeof(float);
-        float *centre = scratch_need(&verify->scratch.generation_centre, bytes);
+        const size_t bytes = of->vector->settings->dim * sizeof(float);
+        float *centre = scratch_need(&of->generation_centre, bytes);
         walk->centre = memcpy(centre, walk->generation.centre, bytes);
     }
     walk->in_generation = true;
@@ -131,10 +142,11 @@ static bool begin_generation(struct verify *verify, enum error *error)
     return true;
 }
 
-static void begin_value(struct verify *verify, enum error *error)
+static void begin_value(struct verify *verify, struct verify_vector *of, enum error *error)
 {
-    struct lane_walk *walk = &verify->walk;
-    *error = view_blocks(&verify->view, walk->generation.number, walk->value_index, &walk->value);
+    struct lane_walk *walk = &of->walk;
+    *error = view_blocks(&verify->view, of->vector->number, walk->generation.number,
+                         walk->value_index, &walk->value);
     if (*error != OK) {
         problem(verify, KIND_BLOCK_CODE, "block value %" PRIu64 " of generation %" PRIu64 ": %s",
                 walk->value_index, walk->generation.number, error_text(*error));
@@ -147,9 +159,9 @@ static void begin_value(struct verify *verify, enum error *error)
 }
 
 /* Step to the next lane: walk->slot, block, block_lane. At the end walk->ended. */
-static enum error lane_next(struct verify *verify)
+static enum error lane_next(struct verify *verify, struct verify_vector *of)
 {
-    struct lane_walk *walk = &verify->walk;
+    struct lane_walk *walk = &of->walk;
     enum error error = OK;
     while (error == OK) {
         if (walk->in_value && walk->lane < walk->value.code_count) {
@@ -159,10 +171,10 @@ static enum error lane_next(struct verify *verify)
             walk->in_value = false;
             walk->value_index++;
         } else if (walk->in_generation && walk->value_index < walk->generation.value_count) {
-            begin_value(verify, &error);
+            begin_value(verify, of, &error);
         } else if (walk->in_generation) {
-            end_generation(verify);
-        } else if (!begin_generation(verify, &error)) {
+            end_generation(verify, of);
+        } else if (!begin_generation(verify, of, &error)) {
             walk->ended = true;
             return OK;
         }
@@ -174,8 +186,8 @@ static enum error lane_next(struct verify *verify)
     walk->lanes++;
     const uint64_t previous = walk->slot;
     walk->slot = load64(walk->value.slots + lane * 8);
-    walk->block = walk->value.blocks +
-                  lane / CODEC_BLOCK_LANES * codec_block_bytes(verify->collection->codec);
+    walk->block =
+        walk->value.blocks + lane / CODEC_BLOCK_LANES * codec_block_bytes(of->vector->codec);
     walk->block_lane = (unsigned)(lane % CODEC_BLOCK_LANES);
     if (walk->any && walk->slot <= previous) {
         problem(verify, KIND_BLOCK_CODE,
@@ -187,26 +199,26 @@ static enum error lane_next(struct verify *verify)
 }
 
 /* A lane without a row that has a vector: right for dead slots only. */
-static void lane_without_row(struct verify *verify)
+static void lane_without_row(struct verify *verify, struct verify_vector *of)
 {
-    if (view_is_dead(&verify->view, verify->walk.slot)) {
-        verify->dead_lanes++;
+    if (view_is_dead(&verify->view, of->walk.slot)) {
+        of->dead_lanes++;
     } else {
         problem(verify, KIND_BLOCK_CODE, "1-bit code of slot %" PRIu64 " belongs to no live point",
-                verify->walk.slot);
+                of->walk.slot);
     }
 }
 
 /* Go on to the lane of `slot`, or the first behind it. */
-static enum error lane_seek(struct verify *verify, uint64_t slot)
+static enum error lane_seek(struct verify *verify, struct verify_vector *of, uint64_t slot)
 {
-    struct lane_walk *walk = &verify->walk;
+    struct lane_walk *walk = &of->walk;
     while (!walk->ended && (!walk->pending || walk->slot < slot)) {
         if (walk->pending) {
-            lane_without_row(verify);
+            lane_without_row(verify, of);
             walk->pending = false;
         }
-        const enum error error = lane_next(verify);
+        const enum error error = lane_next(verify, of);
         if (error != OK) {
             return error;
         }
@@ -222,57 +234,58 @@ static bool same_code(const uint8_t *a, struct code_factors x, const uint8_t *b,
     return memcmp(a, b, bytes) == 0 && memcmp(&x, &y, sizeof x) == 0;
 }
 
-static void check_block_code(struct verify *verify, uint64_t slot, const float *rotated)
+static void check_block_code(struct verify *verify, struct verify_vector *of, uint64_t slot,
+                             const float *rotated)
 {
-    const struct codec *codec = verify->collection->codec;
+    const struct codec *codec = of->vector->codec;
     const size_t bytes = codec_code_bytes(codec, 1);
     uint8_t *stored = scratch_need(&verify->code, bytes);
     uint8_t *expected = scratch_need(&verify->expected, bytes);
     struct code_factors stored_factors, factors;
-    codec_block_get(codec, verify->walk.block, verify->walk.block_lane, stored, &stored_factors);
-    encode_rotated(verify->collection, 1, rotated, verify->walk.centre, expected, &factors,
-                   &verify->scratch);
+    codec_block_get(codec, of->walk.block, of->walk.block_lane, stored, &stored_factors);
+    encode_rotated(of->vector, 1, rotated, of->walk.centre, expected, &factors, &verify->scratch);
     if (!same_code(stored, stored_factors, expected, factors, bytes)) {
         problem(verify, KIND_ENCODING, "1-bit code of slot %" PRIu64 " is not its vector's", slot);
     }
 }
 
-static enum error load_epoch_centre(struct verify *verify, uint32_t epoch, const float **centre)
+static enum error load_epoch_centre(struct verify *verify, struct verify_vector *of, uint32_t epoch,
+                                    const float **centre)
 {
     *centre = NULL;
     if (epoch == 0) {
         return OK;
     }
-    if (!verify->epoch_known || verify->epoch != epoch) {
-        const size_t bytes = verify->collection->settings.dim * sizeof(float);
+    if (!of->epoch_known || of->epoch != epoch) {
+        const size_t bytes = of->vector->settings->dim * sizeof(float);
         const uint8_t *stored;
-        const enum error error = view_epoch_centre(&verify->view, epoch, &stored);
+        const enum error error =
+            view_epoch_centre(&verify->view, of->vector->number, epoch, &stored);
         if (error != OK) {
             return error;
         }
-        memcpy(scratch_need(&verify->epoch_centre, bytes), stored, bytes);
-        verify->epoch = epoch;
-        verify->epoch_known = true;
+        memcpy(scratch_need(&of->epoch_centre, bytes), stored, bytes);
+        of->epoch = epoch;
+        of->epoch_known = true;
     }
-    *centre = verify->epoch_centre.data;
+    *centre = of->epoch_centre.data;
     return OK;
 }
 
-static enum error check_row_code(struct verify *verify, uint64_t slot, const float *rotated,
-                                 const struct vector_row *row)
+static enum error check_row_code(struct verify *verify, struct verify_vector *of, uint64_t slot,
+                                 const float *rotated, const struct vector_row *row)
 {
-    const struct collection *collection = verify->collection;
     const float *centre;
-    const enum error error = load_epoch_centre(verify, row->epoch, &centre);
+    const enum error error = load_epoch_centre(verify, of, row->epoch, &centre);
     if (error != OK) {
         problem(verify, KIND_VECTOR, "slot %" PRIu64 ": centre of epoch %" PRIu32 ": %s", slot,
                 row->epoch, error_text(error));
         return survivable(error);
     }
-    const size_t bytes = codec_code_bytes(collection->codec, 4);
+    const size_t bytes = codec_code_bytes(of->vector->codec, 4);
     uint8_t *expected = scratch_need(&verify->expected, bytes);
     struct code_factors factors;
-    encode_rotated(collection, 4, rotated, centre, expected, &factors, &verify->scratch);
+    encode_rotated(of->vector, 4, rotated, centre, expected, &factors, &verify->scratch);
     if (!same_code(row->code, (struct code_factors){row->f_mul, row->f_add}, expected, factors,
                    bytes)) {
         problem(verify, KIND_ENCODING, "4-bit code of slot %" PRIu64 " is not its vector's", slot);
@@ -281,37 +294,37 @@ static enum error check_row_code(struct verify *verify, uint64_t slot, const flo
 }
 
 /* Vector, 4-bit code and 1-bit code of a live slot. */
-static enum error check_vector(struct verify *verify, uint64_t slot)
+static enum error check_vector(struct verify *verify, struct verify_vector *of, uint64_t slot)
 {
     struct vector_row row;
-    enum error error = view_vector(&verify->view, slot, &row);
+    enum error error = view_vector(&verify->view, of->vector->number, slot, &row);
     if (error == OK) {
-        error = vector_row_check(&verify->view, &row);
+        error = vector_row_check(&verify->view, of->vector->number, &row);
     }
     const bool readable = error == OK;
     if (!readable) {
         problem(verify, KIND_VECTOR, "vector of slot %" PRIu64 ": %s", slot, error_text(error));
     }
     const float *rotated =
-        readable ? encode_rotate(verify->collection, row.vector, &verify->scratch) : NULL;
+        readable ? encode_rotate(of->vector, row.vector, &verify->scratch) : NULL;
     error = survivable(error);
     if (error == OK && readable) {
-        error = check_row_code(verify, slot, rotated, &row);
+        error = check_row_code(verify, of, slot, rotated, &row);
     }
     if (error == OK) {
-        error = lane_seek(verify, slot);
+        error = lane_seek(verify, of, slot);
     }
     if (error != OK) {
         return error;
     }
-    if (verify->walk.ended || verify->walk.slot != slot) {
+    if (of->walk.ended || of->walk.slot != slot) {
         problem(verify, KIND_BLOCK_CODE, "slot %" PRIu64 " has no 1-bit code", slot);
         return OK;
     }
     if (readable) {
-        check_block_code(verify, slot, rotated);
+        check_block_code(verify, of, slot, rotated);
     }
-    verify->walk.pending = false;
+    of->walk.pending = false;
     return OK;
 }
 
@@ -325,6 +338,24 @@ static enum error check_row_id(struct verify *verify, uint64_t slot, const struc
         problem(verify, KIND_ID, "the id of slot %" PRIu64 " does not name it", slot);
     }
     return survivable(error);
+}
+
+static enum error check_row_vectors(struct verify *verify, uint64_t slot,
+                                    const struct vector_set *vectors)
+{
+    enum error error = OK;
+    for (uint32_t i = vector_set_next(vectors, 0); i < COLLECTION_VECTORS_MAX && error == OK;
+         i = vector_set_next(vectors, i + 1)) {
+        if (i >= verify->vector_count || verify->vectors[i].vector->codec == NULL) {
+            problem(verify, KIND_ROW,
+                    "slot %" PRIu64 " has a vector of number %" PRIu32 ", which there is not", slot,
+                    i);
+            continue;
+        }
+        verify->vectors[i].vectors++;
+        error = check_vector(verify, &verify->vectors[i], slot);
+    }
+    return error;
 }
 
 static enum error check_row(void *context, uint64_t slot)
@@ -349,32 +380,26 @@ static enum error check_row(void *context, uint64_t slot)
     verify->points++;
     verify->id_hash ^= point_hash(&row.id, slot);
     error = check_row_id(verify, slot, &row);
-    if (error != OK || !row.has_vector) {
-        return error;
-    }
-    verify->vectors++;
-    if (verify->collection->codec == NULL) {
-        problem(verify, KIND_ROW, "slot %" PRIu64 " has a vector in a collection of none", slot);
-        return OK;
-    }
-    return check_vector(verify, slot);
+    return error == OK ? check_row_vectors(verify, slot, &row.vectors) : error;
 }
 
 /* Every stored vector belongs to a live point or a dead slot, and to one only. */
 static enum error check_stored_vector(void *context, uint64_t slot)
 {
     struct verify *verify = context;
-    if (verify->any_vector && slot <= verify->last_vector_slot) {
+    struct verify_vector *of = verify->walked;
+    if (of->any && slot <= of->last_slot) {
         problem(verify, KIND_VECTOR, "slot %" PRIu64 " has more than one stored vector", slot);
     }
-    verify->any_vector = true;
-    verify->last_vector_slot = slot;
+    of->any = true;
+    of->last_slot = slot;
     if (view_is_dead(&verify->view, slot)) {
         return OK;
     }
     struct point_row row;
     const enum error error = view_point(&verify->view, slot, &row);
-    if (error == ERROR_NOT_FOUND || (error == OK && !row.has_vector)) {
+    if (error == ERROR_NOT_FOUND ||
+        (error == OK && !vector_set_has(&row.vectors, of->vector->number))) {
         problem(verify, KIND_VECTOR, "stored vector of slot %" PRIu64 " belongs to no live point",
                 slot);
     }
@@ -449,23 +474,46 @@ static void check_counter(struct verify *verify, const char *name, uint64_t stor
     }
 }
 
+static void check_vector_counters(struct verify *verify, const struct verify_vector *of)
+{
+    const uint16_t number = of->vector->number;
+    const struct vector_counters *counters = view_vector_counters(&verify->view, number);
+    const uint64_t next_slot = view_counters(&verify->view)->next_slot;
+    check_counter(verify, "vectors", counters->vector_count, of->vectors);
+    check_counter(verify, "dead codes", counters->dead_count, of->dead_lanes);
+    if (of->any && of->last_slot >= next_slot) {
+        problem(verify, KIND_COUNTER, "slot %" PRIu64 " has a vector, but the next is %" PRIu64,
+                of->last_slot, next_slot);
+    }
+}
+
 static void check_counters(struct verify *verify)
 {
     const struct counters *counters = view_counters(&verify->view);
     check_counter(verify, "points", counters->point_count, verify->points);
-    check_counter(verify, "vectors", counters->vector_count, verify->vectors);
-    check_counter(verify, "dead codes", counters->dead_count, verify->dead_lanes);
     check_counter(verify, "id hash", counters->id_hash, verify->id_hash);
-    if (verify->any_vector && verify->last_vector_slot >= counters->next_slot) {
-        problem(verify, KIND_COUNTER, "slot %" PRIu64 " has a vector, but the next is %" PRIu64,
-                verify->last_vector_slot, counters->next_slot);
+    for (uint32_t i = 0; i < verify->vector_count; i++) {
+        check_vector_counters(verify, &verify->vectors[i]);
     }
 }
 
-/* Lanes behind the last live one. */
-static enum error finish_lanes(struct verify *verify)
+/* Lanes behind the last live one, and the stored vectors, of all vectors with codes. */
+static enum error finish_vectors(struct verify *verify)
 {
-    return verify->collection->codec != NULL ? lane_seek(verify, UINT64_MAX) : OK;
+    enum error error = OK;
+    for (uint32_t i = 0; i < verify->vector_count && error == OK; i++) {
+        struct verify_vector *of = &verify->vectors[i];
+        if (of->vector->codec == NULL) {
+            continue;
+        }
+        error = lane_seek(verify, of, UINT64_MAX);
+        verify->walked = of;
+        if (error == OK) {
+            error =
+                view_each_vector(&verify->view, of->vector->number, check_stored_vector, verify);
+        }
+    }
+    return error;
 }
 
 static enum error verify_view(struct verify *verify)
@@ -475,10 +523,7 @@ static enum error verify_view(struct verify *verify)
         error = view_each_row(&verify->view, check_row, verify);
     }
     if (error == OK) {
-        error = finish_lanes(verify);
-    }
-    if (error == OK) {
-        error = view_each_vector(&verify->view, check_stored_vector, verify);
+        error = finish_vectors(verify);
     }
     if (error == OK) {
         error = check_ids(verify);
@@ -487,6 +532,25 @@ static enum error verify_view(struct verify *verify)
         check_counters(verify);
     }
     return error;
+}
+
+static void vectors_begin(struct verify *verify)
+{
+    const struct collection *collection = verify->collection;
+    verify->vector_count = collection->settings.vector_count;
+    verify->vectors = allocate_zeroed(verify->vector_count + 1, sizeof *verify->vectors);
+    for (uint32_t i = 0; i < verify->vector_count; i++) {
+        verify->vectors[i].vector = &collection->vectors[i];
+    }
+}
+
+static void vectors_end(struct verify *verify)
+{
+    for (uint32_t i = 0; i < verify->vector_count; i++) {
+        scratch_release(&verify->vectors[i].generation_centre);
+        scratch_release(&verify->vectors[i].epoch_centre);
+    }
+    free(verify->vectors);
 }
 
 enum error collection_verify(struct collection *collection, uint32_t reader,
@@ -499,10 +563,11 @@ enum error collection_verify(struct collection *collection, uint32_t reader,
     if (error != OK) {
         return error;
     }
+    vectors_begin(&verify);
     error = verify_view(&verify);
     view_close(&verify.view);
+    vectors_end(&verify);
     encode_scratch_release(&verify.scratch);
-    scratch_release(&verify.epoch_centre);
     scratch_release(&verify.code);
     scratch_release(&verify.expected);
     *problems = verify.problems;

@@ -446,14 +446,20 @@ static uint64_t draw_seed(void)
 static void settings_fill(struct arena *arena, const struct creation *creation,
                           struct collection_settings *settings)
 {
-    *settings = (struct collection_settings){.seed = draw_seed(), .metric = METRIC_COSINE};
-    settings->config = config_text(arena, creation);
+    *settings = (struct collection_settings){.config = config_text(arena, creation)};
     if (creation->vector.bytes == 0)
         return;
     struct span distance = value_string(member(creation->vector, "distance"));
-    settings->dim = (uint32_t)value_integer(member(creation->vector, "size"));
-    bool known = metric_parse((const char *)distance.data, distance.bytes, &settings->metric);
+    struct vector_settings *vector = arena_allocate(arena, sizeof *vector);
+    *vector = (struct vector_settings){
+        .kind = VECTOR_DENSE,
+        .dim = (uint32_t)value_integer(member(creation->vector, "size")),
+        .seed = draw_seed(),
+    };
+    bool known = metric_parse((const char *)distance.data, distance.bytes, &vector->metric);
     assert(known);
+    settings->vectors = vector;
+    settings->vector_count = 1;
 }
 
 void collection_settings_simple(struct arena *arena, uint32_t dim, enum metric metric,
@@ -579,7 +585,7 @@ void api_collection_info(struct call *call)
 {
     if (!call_collection(call) || !call_view(call))
         return;
-    const struct counters *counters = view_counters(&call->view);
+    const struct vector_counters *counters = view_vector_counters(&call->view, 0);
     const struct collection_settings *settings = collection_settings(call->collection);
     struct writer_figures figures;
     writer_figures_get(call->service->writer, &figures);
@@ -588,7 +594,7 @@ void api_collection_info(struct call *call)
         out,
         "{\"status\":\"green\",\"optimizer_status\":\"ok\",\"indexed_vectors_count\":%" PRIu64
         ",\"points_count\":%" PRIu64 ",\"segments_count\":%" PRIu64 ",\"config\":",
-        counters->vector_count, counters->point_count,
+        counters->vector_count, view_counters(&call->view)->point_count,
         counters->generation_count == 0 ? 1 : counters->generation_count);
     text_put(out, settings->config.data, settings->config.bytes);
     text_printf(out, ",\"payload_schema\":{},\"update_queue\":{\"length\":%" PRIu64 "}}",

@@ -79,7 +79,7 @@ static void records_begin(struct records *records, struct call *call)
     *records = (struct records){
         .call = call,
         .selectors = {.payload = SELECT_ALL, .vector = SELECT_NONE},
-        .dim = collection_settings(call->collection)->dim,
+        .dim = settings_default_dim(collection_settings(call->collection)),
     };
 }
 

@@ -30,12 +30,12 @@ static bool put_hits(const struct query_call *query_call, const struct query_req
 {
     struct call *call = query_call->call;
     for (size_t i = 0; i < hit_count; i++) {
-        float score = metric_score(query_call->settings->metric, hits[i].key);
+        float score = metric_score(query_call->reader.metric, hits[i].key);
         if (i > 0)
             text_puts(&call->out, ",");
         enum error error =
             selectors_put_record(&query->selectors, &call->view, hits[i].slot, &hits[i].row,
-                                 query_call->settings->dim, &score, &call->out);
+                                 query_call->reader.dim, &score, &call->out);
         if (error != OK)
             return fail(call, error);
         if (!call_result_fits(call))
@@ -98,15 +98,15 @@ static bool run_id(const struct query_call *query_call, const struct query_reque
     struct point_row point;
     if (error == OK)
         error = view_point(&call->view, slot, &point);
-    if (error == OK && !point.has_vector)
+    if (error == OK && !vector_set_has(&point.vectors, 0))
         return fail_missing(call, &query->id, "No vector of the point with id ");
     if (error == OK)
-        error = view_vector(&call->view, slot, &row);
+        error = view_vector(&call->view, 0, slot, &row);
     if (error == OK)
-        error = vector_row_check(&call->view, &row);
+        error = vector_row_check(&call->view, 0, &row);
     if (error != OK)
         return fail(call, error);
-    by_vector.vector = arena_copy(arena, row.vector, query_call->settings->dim * sizeof(float));
+    by_vector.vector = arena_copy(arena, row.vector, query_call->reader.dim * sizeof(float));
     return run_nearest(query_call, &by_vector, arena);
 }
 
@@ -131,7 +131,7 @@ static bool put_in_order(const struct query_call *query_call, const struct query
         error = view_point(&call->view, item->slot, &row);
         if (error == OK)
             error = selectors_put_record(&query->selectors, &call->view, item->slot, &row,
-                                         query_call->settings->dim, &no_score, &call->out);
+                                         query_call->reader.dim, &no_score, &call->out);
         if (error == OK && !call_result_fits(call))
             return false;
     }

@@ -208,15 +208,14 @@ static bool choose_first_id(struct bulk *bulk)
 /* The collection is there for the first time. */
 static void opened(struct bulk *bulk)
 {
-    const struct collection_settings *settings = collection_settings(bulk->collection);
     const struct span name = collection_name(bulk->collection);
     /* an alias may be pointed elsewhere meanwhile: the upload stays with its collection */
     bulk->name = span_of(arena_copy(&bulk->request->arena, name.data, name.bytes), name.bytes);
     point_reader_begin(&bulk->reader, bulk->collection, bulk->service->config,
                        &bulk->request->arena);
-    if (bulk->creates && settings->metric != bulk->distance) {
+    if (bulk->creates && bulk->reader.metric != bulk->distance) {
         bulk_refuse(bulk, REFUSAL_INPUT, "the collection's distance is %s, not %s",
-                    metric_name(settings->metric), metric_name(bulk->distance));
+                    metric_name(bulk->reader.metric), metric_name(bulk->distance));
         bulk->phase = BULK_ENDING;
     } else if (choose_first_id(bulk)) {
         bulk->phase = BULK_READING;
@@ -366,10 +365,13 @@ static void hold_collection(struct bulk *bulk)
     if (error == ERROR_NOT_FOUND && bulk->phase == BULK_OPENING)
         return;
     if (error == OK && bulk->phase == BULK_READING) {
-        const struct collection_settings *settings = collection_settings(bulk->collection);
-        if (settings->dim != bulk->reader.dim || settings->metric != bulk->reader.metric)
+        uint16_t number = 0;
+        const struct vector_settings *vector =
+            settings_find_vector(collection_settings(bulk->collection), (struct span){0}, &number);
+        if (bulk->reader.dim != (vector == NULL ? 0 : vector->dim) ||
+            (vector != NULL && vector->metric != bulk->reader.metric))
             error = ERROR_NOT_FOUND;
-        bulk->reader.codec = collection_codec(bulk->collection);
+        bulk->reader.codec = collection_codec(bulk->collection, number);
     }
     if (error != OK)
         stop(bulk, error);

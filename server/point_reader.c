@@ -21,13 +21,16 @@ void request_id_draw(uint8_t request_id[16])
 void point_reader_begin(struct point_reader *reader, const struct collection *collection,
                         const struct config *config, struct arena *arena)
 {
-    const struct collection_settings *settings = collection_settings(collection);
+    uint16_t number = 0;
+    const struct vector_settings *vector =
+        settings_find_vector(collection_settings(collection), (struct span){0}, &number);
+    const uint32_t dim = vector == NULL ? 0 : vector->dim;
     *reader = (struct point_reader){
-        .codec = collection_codec(collection),
-        .metric = settings->metric,
-        .dim = settings->dim,
+        .codec = collection_codec(collection, number),
+        .metric = vector == NULL ? METRIC_COSINE : vector->metric,
+        .dim = dim,
         .payload_bytes_max = config->strict.payload_bytes_max,
-        .row = arena_allocate(arena, size_product(settings->dim + 1, sizeof(float))),
+        .row = arena_allocate(arena, size_product(dim + 1, sizeof(float))),
     };
 }
 

@@ -299,7 +299,7 @@ static bool check_together(struct query_reader *reader)
         return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
                       "A query is needed to use the score_threshold. Can't have score_threshold "
                       "without defining a query.");
-    if (query->kind == QUERY_ID && reader->settings->dim == 0)
+    if (query->kind == QUERY_ID && reader->points->dim == 0)
         return refuse(&body->refusal, body->arena, REFUSAL_INPUT,
                       "Not existing vector name error: ");
     return true;

@@ -95,7 +95,7 @@ static bool read_vector_name(struct body *body, const struct collection_settings
         return json_fail(&body->json, "with_vector: expected a vector name as a string");
     if (!json_string(&body->json, &name))
         return false;
-    if (name.bytes != 0 || settings->dim == 0)
+    if (name.bytes != 0 || settings_default_dim(settings) == 0)
         return refuse(&body->refusal, body->arena, REFUSAL_INPUT,
                       "Not existing vector name error: %.*s", (int)name.bytes,
                       (const char *)name.data);
@@ -166,14 +166,14 @@ static enum error put_vector(const struct selectors *selectors, const struct vie
     if (selectors->vector == SELECT_NONE)
         return OK;
     text_puts(out, ",\"vector\":");
-    if (!row->has_vector || selectors->vector == SELECT_INCLUDE) {
+    if (!vector_set_has(&row->vectors, 0) || selectors->vector == SELECT_INCLUDE) {
         text_puts(out, "{}");
         return OK;
     }
     struct vector_row stored;
-    enum error error = view_vector(view, slot, &stored);
+    enum error error = view_vector(view, 0, slot, &stored);
     if (error == OK)
-        error = vector_row_check(view, &stored);
+        error = vector_row_check(view, 0, &stored);
     if (error == OK)
         text_floats(out, stored.vector, dim);
     return error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error;

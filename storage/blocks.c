@@ -6,10 +6,10 @@
 /* ---- centres ---- */
 
 /* A centre reached by a locator, checked on its first read. */
-static enum error read_centre(const struct view *view, _Atomic uint64_t *word,
+static enum error read_centre(const struct view *view, uint16_t vector, _Atomic uint64_t *word,
                               const struct key *key, enum value_kind kind, const uint8_t **centre)
 {
-    const struct layout *layout = &view->environment->layout;
+    const struct layout *layout = &view->environment->vectors[vector].layout;
     const uint64_t locator = atomic_load_explicit(word, memory_order_relaxed);
     const struct span value = locator_span(locator);
     if ((locator & LOCATOR_CHECKED) == 0) {
@@ -26,10 +26,10 @@ static enum error read_centre(const struct view *view, _Atomic uint64_t *word,
     return OK;
 }
 
-static enum error put_centre(struct write *write, const struct key *key, enum value_kind kind,
-                             uint64_t number, const float *centre)
+static enum error put_centre(struct write *write, uint16_t vector, const struct key *key,
+                             enum value_kind kind, uint64_t number, const float *centre)
 {
-    const struct layout *layout = &write->environment->layout;
+    const struct layout *layout = &write->environment->vectors[vector].layout;
     const size_t centre_end = FORMAT_PAGED_HEADER_BYTES + layout->dim * sizeof(float);
     uint8_t *value;
     const enum error error =
@@ -46,37 +46,46 @@ static enum error put_centre(struct write *write, const struct key *key, enum va
     return OK;
 }
 
-enum error view_epoch_centre(const struct view *view, uint32_t epoch, const uint8_t **centre)
+enum error view_epoch_centre(const struct view *view, uint16_t vector, uint32_t epoch,
+                             const uint8_t **centre)
 {
     *centre = NULL;
+    const struct version_vector *known = version_vector_of(view->version, vector);
+    if (known == NULL) {
+        return ERROR_NOT_FOUND;
+    }
     if (epoch == 0) {
         return OK;
     }
-    _Atomic uint64_t *word = array_at(&view->version->epochs, epoch);
+    _Atomic uint64_t *word = array_at(&known->epochs, epoch);
     if (word == NULL || atomic_load_explicit(word, memory_order_relaxed) == 0) {
         return ERROR_CORRUPT;
     }
-    const struct key key = key_centre(MAIN_EPOCH, 0, epoch);
-    return read_centre(view, word, &key, KIND_EPOCH, centre);
+    const struct key key = key_centre(MAIN_EPOCH, vector, epoch);
+    return read_centre(view, vector, word, &key, KIND_EPOCH, centre);
 }
 
-enum error write_epoch(struct write *write, uint32_t epoch, const float *centre)
+enum error write_epoch(struct write *write, uint16_t vector, uint32_t epoch, const float *centre)
 {
     assert(epoch > 0 && centre != NULL);
-    const struct key key = key_centre(MAIN_EPOCH, 0, epoch);
-    const enum error error = put_centre(write, &key, KIND_EPOCH, epoch, centre);
+    const struct key key = key_centre(MAIN_EPOCH, vector, epoch);
+    const enum error error = put_centre(write, vector, &key, KIND_EPOCH, epoch, centre);
     failpoint("storage-put-epoch");
     if (error == OK) {
-        write_note(write, CHANGE_EPOCH, epoch, 0);
+        write_note(write, CHANGE_EPOCH, vector, epoch, 0);
     }
     return error;
 }
 
 /* ---- generations ---- */
 
-enum error view_generation(const struct view *view, uint64_t i, struct generation *out)
+enum error view_generation(const struct view *view, uint16_t vector, uint64_t i,
+                           struct generation *out)
 {
-    const struct version *version = view->version;
+    const struct version_vector *version = version_vector_of(view->version, vector);
+    if (version == NULL) {
+        return ERROR_NOT_FOUND;
+    }
     if (i >= version->generation_count) {
         return ERROR_CORRUPT; /* the counters count more than there are */
     }
@@ -91,14 +100,15 @@ enum error view_generation(const struct view *view, uint64_t i, struct generatio
     if (atomic_load_explicit(word, memory_order_relaxed) == 0) {
         return OK;
     }
-    const struct key key = key_centre(MAIN_CENTRE, 0, out->number);
-    return read_centre(view, word, &key, KIND_CENTRE, &out->centre);
+    const struct key key = key_centre(MAIN_CENTRE, vector, out->number);
+    return read_centre(view, vector, word, &key, KIND_CENTRE, &out->centre);
 }
 
 /* Is this centre stored already? It never changes, so it is written once. */
-static bool centre_is_stored(struct write *write, const struct key *key, const float *centre)
+static bool centre_is_stored(struct write *write, uint16_t vector, const struct key *key,
+                             const float *centre)
 {
-    const struct layout *layout = &write->environment->layout;
+    const struct layout *layout = &write->environment->vectors[vector].layout;
     struct span value;
     return write_get(write, TABLE_MAIN, key_span(key), &value) == OK &&
            value.bytes == layout->centre_bytes &&
@@ -107,11 +117,13 @@ static bool centre_is_stored(struct write *write, const struct key *key, const f
 
 /* Values of all generations stand in one array, each generation's behind those of the one before:
  * only the last may get more. */
-static bool may_change(const struct write *write, uint64_t number, uint64_t value_count)
+static bool may_change(const struct write *write, uint16_t vector, uint64_t number,
+                       uint64_t value_count)
 {
-    const struct version *current = atomic_load(&write->environment->current);
+    const struct version_vector *current =
+        version_vector_of(atomic_load(&write->environment->current), vector);
     uint64_t index;
-    if (!version_find_generation(current, number, &index) ||
+    if (current == NULL || !version_find_generation(current, number, &index) ||
         index + 1 == current->generation_count) {
         return true;
     }
@@ -119,17 +131,18 @@ static bool may_change(const struct write *write, uint64_t number, uint64_t valu
            value_count;
 }
 
-enum error write_generation(struct write *write, uint64_t number, uint64_t code_count,
-                            uint64_t value_count, bool sealed, const float *centre)
+enum error write_generation(struct write *write, uint16_t vector, uint64_t number,
+                            uint64_t code_count, uint64_t value_count, bool sealed,
+                            const float *centre)
 {
-    if (!may_change(write, number, value_count)) {
+    if (!may_change(write, vector, number, value_count)) {
         return ERROR_INVALID;
     }
-    const struct key key = key_centre(MAIN_GENERATION, 0, number);
-    const struct key centre_key = key_centre(MAIN_CENTRE, 0, number);
+    const struct key key = key_centre(MAIN_GENERATION, vector, number);
+    const struct key centre_key = key_centre(MAIN_CENTRE, vector, number);
     enum error error = OK;
-    if (centre != NULL && !centre_is_stored(write, &centre_key, centre)) {
-        error = put_centre(write, &centre_key, KIND_CENTRE, number, centre);
+    if (centre != NULL && !centre_is_stored(write, vector, &centre_key, centre)) {
+        error = put_centre(write, vector, &centre_key, KIND_CENTRE, number, centre);
     }
     uint8_t *value;
     if (error == OK) {
@@ -143,16 +156,16 @@ enum error write_generation(struct write *write, uint64_t number, uint64_t code_
     store64(value + FORMAT_HEADER_BYTES + 8, value_count);
     value_seal(key_span(&key), value, GENERATION_BYTES, KIND_GENERATION,
                (uint16_t)((sealed ? FLAG_SEALED : 0) | (centre != NULL ? FLAG_HAS_CENTRE : 0)));
-    write_note(write, CHANGE_GENERATION, number, 0);
+    write_note(write, CHANGE_GENERATION, vector, number, 0);
     return OK;
 }
 
 /* ---- block values ---- */
 
-static enum error check_blocks(const struct layout *layout, uint64_t generation, uint64_t value,
-                               struct span data)
+static enum error check_blocks(const struct layout *layout, uint16_t vector, uint64_t generation,
+                               uint64_t value, struct span data)
 {
-    const struct key key = key_blocks(0, generation, value);
+    const struct key key = key_blocks(vector, generation, value);
     const enum error error = stored_check(key_span(&key), data, KIND_BLOCKS, layout->value_bytes);
     if (error != OK) {
         return error;
@@ -164,11 +177,14 @@ static enum error check_blocks(const struct layout *layout, uint64_t generation,
                : ERROR_CORRUPT;
 }
 
-enum error view_blocks(const struct view *view, uint64_t generation, uint64_t value,
-                       struct block_value *out)
+enum error view_blocks(const struct view *view, uint16_t vector, uint64_t generation,
+                       uint64_t value, struct block_value *out)
 {
-    const struct version *version = view->version;
-    const struct layout *layout = &view->environment->layout;
+    const struct version_vector *version = version_vector_of(view->version, vector);
+    if (version == NULL) {
+        return ERROR_NOT_FOUND;
+    }
+    const struct layout *layout = &view->environment->vectors[vector].layout;
     uint64_t index;
     if (!version_find_generation(version, generation, &index)) {
         return ERROR_CORRUPT;
@@ -185,7 +201,7 @@ enum error view_blocks(const struct view *view, uint64_t generation, uint64_t va
     }
     const struct span data = locator_span(locator);
     if ((locator & LOCATOR_CHECKED) == 0) {
-        const enum error error = check_blocks(layout, generation, value, data);
+        const enum error error = check_blocks(layout, vector, generation, value, data);
         if (error != OK) {
             return error;
         }
@@ -204,13 +220,13 @@ enum error view_blocks(const struct view *view, uint64_t generation, uint64_t va
     return OK;
 }
 
-enum error write_blocks(struct write *write, uint64_t generation, uint64_t value,
+enum error write_blocks(struct write *write, uint16_t vector, uint64_t generation, uint64_t value,
                         const uint8_t *blocks, const uint64_t *slots, size_t code_count)
 {
-    const struct layout *layout = &write->environment->layout;
+    const struct layout *layout = &write->environment->vectors[vector].layout;
     const size_t lanes = layout->blocks_per_value * FORMAT_BLOCK_LANES;
     assert(code_count > 0 && code_count <= lanes);
-    const struct key key = key_blocks(0, generation, value);
+    const struct key key = key_blocks(vector, generation, value);
     uint8_t *data;
     const enum error error =
         write_reserve(write, TABLE_BLOCKS, key_span(&key), layout->value_bytes, 0, &data);
@@ -231,6 +247,6 @@ enum error write_blocks(struct write *write, uint64_t generation, uint64_t value
     memset(at + lanes * sizeof *slots, 0,
            layout->value_bytes - block_slots_offset(layout) - lanes * sizeof *slots);
     value_seal(key_span(&key), data, layout->value_bytes, KIND_BLOCKS, 0);
-    write_note(write, CHANGE_BLOCKS, generation, value);
+    write_note(write, CHANGE_BLOCKS, vector, generation, value);
     return OK;
 }

@@ -10,7 +10,19 @@ struct walk {
     const struct view *view;
     enum error (*each)(struct walk *walk, struct span key, struct span value);
     void (*damaged)(struct walk *walk); /* may be NULL */
+    struct span prefix;                 /* of the keys to walk over; empty: all */
 };
+
+/* Behind the keys that begin with the prefix? A key that is damaged is not. */
+static bool walk_is_past(const struct walk *walk, const MDB_val *key)
+{
+    const struct extent *extent = &walk->view->version->extent;
+    const size_t bytes = walk->prefix.bytes;
+    if (bytes == 0 || key->mv_size < bytes || !extent_holds(extent, key->mv_data, key->mv_size)) {
+        return false;
+    }
+    return memcmp(key->mv_data, walk->prefix.data, bytes) != 0;
+}
 
 static enum error walk_table(struct walk *walk, enum table table)
 {
@@ -22,9 +34,13 @@ static enum error walk_table(struct walk *walk, enum table table)
         return error;
     }
     const struct extent *extent = &view->version->extent;
-    MDB_val key, value;
-    int result = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    const bool all = walk->prefix.bytes == 0;
+    MDB_val key = lmdb_value(walk->prefix), value;
+    int result = mdb_cursor_get(cursor, &key, &value, all ? MDB_FIRST : MDB_SET_RANGE);
     while (result == 0 && error == OK) {
+        if (walk_is_past(walk, &key)) {
+            break;
+        }
         if (key.mv_size > 0 && extent_holds(extent, key.mv_data, key.mv_size) &&
             extent_holds(extent, value.mv_data, value.mv_size)) {
             error = walk->each(walk, span_of_lmdb(&key), span_of_lmdb(&value));
@@ -36,7 +52,7 @@ static enum error walk_table(struct walk *walk, enum table table)
         }
     }
     mdb_cursor_close(cursor);
-    return error == OK && result != MDB_NOTFOUND ? error_of_lmdb(result) : error;
+    return error == OK && result != 0 && result != MDB_NOTFOUND ? error_of_lmdb(result) : error;
 }
 
 /* ---- slots ---- */
@@ -57,15 +73,26 @@ static enum error each_row(struct walk *walk, struct span key, struct span value
 enum error view_each_row(const struct view *view, enum error (*each)(void *context, uint64_t slot),
                          void *context)
 {
-    struct slot_walk slots = {{view, each_row, NULL}, each, context};
+    struct slot_walk slots = {{view, each_row, NULL, {NULL, 0}}, each, context};
     return walk_table(&slots.walk, TABLE_ROWS);
+}
+
+/* Of the vector whose number a key begins with; NULL when it has no codes. */
+static const struct layout *key_layout(const struct walk *walk, struct span key)
+{
+    const struct environment *environment = walk->view->environment;
+    const uint32_t vector = load16_big(key.data);
+    return version_vector_of(walk->view->version, vector) != NULL
+               ? &environment->vectors[vector].layout
+               : NULL;
 }
 
 static enum error each_run(struct walk *walk, struct span key, struct span value)
 {
     const struct slot_walk *slots = (const struct slot_walk *)walk;
     struct run run;
-    if (key.bytes != 10 || run_open(&walk->view->environment->layout, value, &run) != OK) {
+    const struct layout *layout = key.bytes == 10 ? key_layout(walk, key) : NULL;
+    if (layout == NULL || run_open(layout, value, &run) != OK) {
         return OK; /* view_check_all reports it */
     }
     enum error error = OK;
@@ -75,10 +102,13 @@ static enum error each_run(struct walk *walk, struct span key, struct span value
     return error;
 }
 
-enum error view_each_vector(const struct view *view,
+enum error view_each_vector(const struct view *view, uint16_t vector,
                             enum error (*each)(void *context, uint64_t slot), void *context)
 {
-    struct slot_walk slots = {{view, each_run, NULL}, each, context};
+    uint8_t prefix[2];
+    store16_big(prefix, vector);
+    struct slot_walk slots = {
+        {view, each_run, NULL, span_of(prefix, sizeof prefix)}, each, context};
     return walk_table(&slots.walk, TABLE_RUNS);
 }
 
@@ -115,6 +145,13 @@ static void key_text(struct span key, char text[48])
     for (size_t i = 0; i < key.bytes && i < 20; i++) {
         snprintf(text + 2 * i, 3, "%02x", key.data[i]);
     }
+}
+
+static void complain_stray(const struct check *check, struct span key)
+{
+    char text[48];
+    key_text(key, text);
+    complain(check, "key %s belongs to no vector of the collection", text);
 }
 
 static void check_value(const struct check *check, struct span key, struct span value,
@@ -171,33 +208,42 @@ static enum error check_id(struct walk *walk, struct span key, struct span value
 
 static enum error check_row(struct walk *walk, struct span key, struct span value)
 {
-    check_value((const struct check *)walk, key, value, KIND_ROW, ROW_PAYLOAD_OFFSET);
+    check_value((const struct check *)walk, key, value, KIND_ROW, ROW_SET_OFFSET + 1);
     return OK;
 }
 
 static enum error check_blocks(struct walk *walk, struct span key, struct span value)
 {
+    const struct layout *layout = key.bytes == 18 ? key_layout(walk, key) : NULL;
     check_value((const struct check *)walk, key, value, KIND_BLOCKS,
-                walk->view->environment->layout.value_bytes);
+                layout != NULL ? layout->value_bytes : FORMAT_PAGED_HEADER_BYTES);
+    if (layout == NULL) {
+        complain_stray((const struct check *)walk, key);
+    }
     return OK;
 }
 
 static enum error check_run(struct walk *walk, struct span key, struct span value)
 {
     const struct check *check = (const struct check *)walk;
-    const struct layout *layout = &walk->view->environment->layout;
+    const struct layout *layout = key.bytes == 10 ? key_layout(walk, key) : NULL;
     struct run run;
     char text[48];
     key_text(key, text);
-    if (key.bytes != 10 || run_open(layout, value, &run) != OK ||
-        run_check(&run, load64_big(key.data + 2)) != OK) {
+    if (layout == NULL) {
+        complain_stray(check, key);
+        return OK;
+    }
+    const uint16_t vector = load16_big(key.data);
+    if (run_open(layout, value, &run) != OK ||
+        run_check(&run, vector, load64_big(key.data + 2)) != OK) {
         complain(check, "run of key %s: %s", text, error_text(ERROR_CORRUPT));
         return OK;
     }
     for (size_t i = 0; i < run.count; i++) {
         struct vector_row row;
         run_row(layout, &run, i, &row);
-        if (vector_row_check(walk->view, &row) != OK) {
+        if (vector_row_check(walk->view, vector, &row) != OK) {
             complain(check, "vector of slot %llu: %s", (unsigned long long)(run.first_slot + i),
                      error_text(ERROR_CORRUPT));
         }
@@ -226,7 +272,7 @@ enum error view_check_all(const struct view *view, void (*report)(void *context,
     enum error error = OK;
     for (size_t i = 0; i < sizeof tables / sizeof *tables && error == OK; i++) {
         struct check check = {
-            {view, tables[i].each, complain_outside}, tables[i].name, report, context};
+            {view, tables[i].each, complain_outside, {NULL, 0}}, tables[i].name, report, context};
         error = walk_table(&check.walk, tables[i].table);
     }
     return error;

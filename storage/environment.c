@@ -239,8 +239,17 @@ enum error environment_reopen(struct environment *environment, uint64_t bytes)
 
 static bool shape_is_valid(const struct environment_shape *shape)
 {
-    return shape->dim <= SHAPE_DIM_MAX && shape->code_bytes <= SHAPE_CODE_BYTES_MAX &&
-           shape->block_bytes <= SHAPE_BLOCK_BYTES_MAX;
+    if (shape->vector_count > ENVIRONMENT_VECTORS_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < shape->vector_count; i++) {
+        const struct vector_shape *vector = &shape->vectors[i];
+        if (vector->dim > SHAPE_DIM_MAX || vector->code_bytes > SHAPE_CODE_BYTES_MAX ||
+            vector->block_bytes > SHAPE_BLOCK_BYTES_MAX) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static struct environment *environment_new(struct store *store, uint64_t directory,
@@ -250,8 +259,14 @@ static struct environment *environment_new(struct store *store, uint64_t directo
     environment->store = store;
     environment->directory = directory;
     environment->path = environment_path(store, directory);
-    environment->shape = *shape;
-    environment->layout = layout_of(shape);
+    environment->first_slot = shape->first_slot;
+    environment->vector_count = shape->vector_count;
+    environment->vectors = allocate_zeroed(shape->vector_count > 0 ? shape->vector_count : 1,
+                                           sizeof *environment->vectors);
+    for (uint32_t i = 0; i < shape->vector_count; i++) {
+        environment->vectors[i] =
+            (struct environment_vector){shape->vectors[i], layout_of(&shape->vectors[i])};
+    }
     environment->reader_count = store->options.reader_count;
     environment->living_max =
         environment->reader_count + 2 < LIVING_MAX ? environment->reader_count + 2 : LIVING_MAX;
@@ -308,6 +323,8 @@ void environment_close(struct environment *environment)
     pthread_mutex_destroy(&environment->mutex);
     free(environment->write.changed);
     free(environment->write.dead);
+    free(environment->write.vectors);
+    free(environment->vectors);
     free(environment->pins);
     free(environment->path);
     free(environment);
@@ -323,7 +340,8 @@ void environment_stats_get(struct environment *environment, struct environment_s
     };
 }
 
-size_t environment_blocks_per_value(const struct environment *environment)
+size_t environment_blocks_per_value(const struct environment *environment, uint16_t vector)
 {
-    return environment->layout.blocks_per_value;
+    assert(vector < environment->vector_count);
+    return environment->vectors[vector].layout.blocks_per_value;
 }

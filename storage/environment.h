@@ -52,20 +52,27 @@ enum generation_word {
 
 #define RUN_HINT_BITS 7
 
-struct version {
-    struct environment *environment;
-    struct version *next;   /* in the list of the living or of the spare ones */
-    MDB_txn **transactions; /* one per reader: of one snapshot; reset while spare */
-    struct extent extent;
-    struct counters counters;
+/* What a version knows of one vector. */
+struct version_vector {
+    struct vector_counters counters;
     uint64_t generation_count, run_count;
     struct array generations;  /* words, by index */
     struct array blocks;       /* locators, in order of generation and value */
     struct array run_slots;    /* first slots, ascending */
     struct array run_locators; /* the same runs */
     struct array run_hints;    /* chunk of 128 slots -> first run that reaches into it, plus 1 */
-    struct array dead;         /* locators, by chunk from that of the first slot on */
     struct array epochs;       /* locators, by epoch */
+};
+
+struct version {
+    struct environment *environment;
+    struct version *next;   /* in the list of the living or of the spare ones */
+    MDB_txn **transactions; /* one per reader: of one snapshot; reset while spare */
+    struct extent extent;
+    struct counters counters;
+    struct array dead; /* locators, by chunk from that of the first slot on */
+    uint32_t vector_count;
+    struct version_vector *vectors; /* [vector_count], by number */
 };
 
 struct reader_pin {
@@ -76,8 +83,16 @@ struct reader_pin {
 enum change_kind { CHANGE_GENERATION, CHANGE_BLOCKS, CHANGE_RUN, CHANGE_DEAD, CHANGE_EPOCH };
 struct changed {
     enum change_kind kind;
+    uint16_t vector; /* but of CHANGE_DEAD */
     uint64_t number; /* generation, first slot, chunk or epoch */
     uint64_t value;  /* of CHANGE_BLOCKS */
+};
+
+struct write_vector {
+    struct vector_counters counters;
+    /* the last run, which may be extended */
+    bool tail_exists;
+    uint64_t tail_slot;
 };
 
 struct write {
@@ -89,9 +104,13 @@ struct write {
     size_t changed_count, changed_capacity;
     uint64_t *dead; /* slots whose bits are set at the commit, kept likewise */
     size_t dead_count, dead_capacity;
-    /* the last run, which may be extended */
-    bool tail_exists;
-    uint64_t tail_slot;
+    struct write_vector *vectors; /* [the environment's vector_count], kept likewise */
+};
+
+/* One vector: constant once its number is known. */
+struct environment_vector {
+    struct vector_shape shape;
+    struct layout layout;
 };
 
 struct environment {
@@ -99,8 +118,9 @@ struct environment {
     struct store *store;
     uint64_t directory;
     char *path;
-    struct environment_shape shape;
-    struct layout layout;
+    uint64_t first_slot;
+    uint32_t vector_count;
+    struct environment_vector *vectors; /* [vector_count], by number */
     uint32_t reader_count;
     /* the writer's */
     MDB_env *env;
@@ -139,9 +159,12 @@ void versions_free(struct environment *environment);
 /* Take back the versions nobody pins but the current one. */
 void versions_reclaim(struct environment *environment);
 /* Index of a generation; false when there is none of that number. */
-bool version_find_generation(const struct version *version, uint64_t number, uint64_t *index);
+bool version_find_generation(const struct version_vector *vector, uint64_t number, uint64_t *index);
 /* Index of the run that may hold a slot: the last that begins at or before it. */
-bool version_find_run(const struct version *version, uint64_t slot, uint64_t *index);
+bool version_find_run(const struct version *version, uint16_t vector, uint64_t slot,
+                      uint64_t *index);
+/* What a version knows of a vector that has codes; NULL for other numbers. */
+struct version_vector *version_vector_of(const struct version *version, uint32_t vector);
 
 /* ---- environment.c ---- */
 
@@ -163,7 +186,8 @@ enum error table_read(MDB_txn *transaction, MDB_dbi table, const struct extent *
                       struct span key, struct span *value) MUST_CHECK;
 /* Note a failed put: the transaction can only be aborted from now on. */
 enum error write_fail(struct write *write, int result) MUST_CHECK;
-void write_note(struct write *write, enum change_kind kind, uint64_t number, uint64_t value);
+void write_note(struct write *write, enum change_kind kind, uint16_t vector, uint64_t number,
+                uint64_t value);
 /* mdb_put with MDB_RESERVE: *value is where to write. */
 enum error write_reserve(struct write *write, enum table table, struct span key, size_t bytes,
                          unsigned flags, uint8_t **value) MUST_CHECK;

@@ -1,4 +1,4 @@
-/* Keys, value headers and the sizes that follow from a collection's shape. */
+/* Keys, value headers and the sizes that follow from a vector's shape. */
 #include "storage/format.h"
 
 #include <assert.h>
@@ -152,7 +152,7 @@ static size_t choose_blocks_per_value(size_t block_bytes)
     return best;
 }
 
-struct layout layout_of(const struct environment_shape *shape)
+struct layout layout_of(const struct vector_shape *shape)
 {
     struct layout layout = {
         .dim = shape->dim, .code_bytes = shape->code_bytes, .block_bytes = shape->block_bytes};

@@ -10,12 +10,13 @@
  *     04 alias[1..255]       ALIAS     header, name of a collection[1..255]
  *
  * DIR/collections/N, tables "ids", "rows", "runs", "blocks", and the main table for what is small
- * or few: its leaf is written by every commit anyway. V is the vector's number, u16, 0 for now.
+ * or few: its leaf is written by every commit anyway. V is the vector's number, u16.
  *
  *     table   key                      value
  *     main    01                       COLLECTION  header, u64 directory number
  *     main    02                       COUNTERS    header, the u64s of struct counters, u64 id of
- *                                                  the LMDB transaction that wrote it
+ *                                                  the LMDB transaction that wrote it; the u64s of
+ *                                                  struct vector_counters for V = 0, 1, ...
  *     main    03 V u64 number          GENERATION  header, u64 code count, u64 value count;
  *                                                  flags: 1 sealed, 2 has a centre
  *     main    04 V u64 number          CENTRE      of a generation, whole pages
@@ -23,8 +24,9 @@
  *     main    06 u64 chunk             DEAD        a bit for each of 16,384 slots, whole pages
  *     ids     00 u64 number            ID          header, u64 slot
  *     ids     01 UUID[16]              ID          the same
- *     rows    u64 slot                 ROW         header, u64 version, point id[17], u8 0,
- *                                                  payload[0..]; flags: 1 has a vector
+ *     rows    u64 slot                 ROW         header, u64 version, point id[17], u8 n,
+ *                                                  u8[n]: the point has vector V if bit V%8 of
+ *                                                  byte V/8 is set, payload[0..]
  *     runs    V u64 first slot         RUN         whole pages
  *     blocks  V u64 gen. u64 value     BLOCKS      whole pages
  *
@@ -101,7 +103,6 @@ enum value_kind {
 
 #define FLAG_SEALED 1u     /* GENERATION */
 #define FLAG_HAS_CENTRE 2u /* GENERATION */
-#define FLAG_HAS_VECTOR 1u /* ROW */
 
 /* ---- keys ---- */
 
@@ -159,14 +160,14 @@ static inline size_t paged_bytes(size_t bytes)
     return whole / FORMAT_PAGE_BYTES * FORMAT_PAGE_BYTES - FORMAT_PAGE_HEADER_BYTES;
 }
 
-#define COUNTERS_BYTES (FORMAT_HEADER_BYTES + sizeof(struct counters) + 8)
+#define COUNTERS_BYTES (FORMAT_HEADER_BYTES + sizeof(struct counters) + 8) /* without vectors */
 #define GENERATION_BYTES (FORMAT_HEADER_BYTES + 16)
 #define ID_BYTES (FORMAT_HEADER_BYTES + 8)
 #define ROW_ID_OFFSET 16u
-#define ROW_PAYLOAD_OFFSET 34u
+#define ROW_SET_OFFSET 33u /* its count of bytes; at least 34 bytes are a row */
 #define NAME_SETTINGS_OFFSET 16u
 
-/* Sizes that follow from a collection's shape. */
+/* Sizes that follow from a vector's shape. */
 struct layout {
     size_t dim, code_bytes, block_bytes;
     size_t row_bytes;        /* factors, code, CRC and vector of one row of a run */
@@ -176,7 +177,7 @@ struct layout {
     size_t value_bytes;      /* of a block value */
     size_t centre_bytes;
 };
-struct layout layout_of(const struct environment_shape *shape);
+struct layout layout_of(const struct vector_shape *shape);
 
 /* Offsets inside a run of `count` rows. */
 struct run_layout {

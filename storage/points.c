@@ -91,16 +91,43 @@ enum error view_ids(const struct view *view, const struct point_id *from, struct
 
 /* ---- rows ---- */
 
+uint32_t vector_set_next(const struct vector_set *set, uint32_t vector)
+{
+    while (vector < ENVIRONMENT_VECTORS_MAX) {
+        const uint64_t left = set->words[vector / 64] >> vector % 64;
+        if (left != 0) {
+            return vector + (uint32_t)__builtin_ctzll(left);
+        }
+        vector = (vector / 64 + 1) * 64;
+    }
+    return ENVIRONMENT_VECTORS_MAX;
+}
+
+static size_t set_bytes(const struct vector_set *set)
+{
+    const uint8_t *bytes = (const uint8_t *)set->words;
+    size_t count = sizeof set->words;
+    while (count > 0 && bytes[count - 1] == 0) {
+        count--;
+    }
+    return count;
+}
+
 static enum error decode_row(struct span key, struct span value, struct point_row *row)
 {
-    const enum error error = stored_check(key, value, KIND_ROW, ROW_PAYLOAD_OFFSET);
+    const enum error error = stored_check(key, value, KIND_ROW, ROW_SET_OFFSET + 1);
     if (error != OK) {
         return error;
     }
     row->version = load64(value.data + FORMAT_HEADER_BYTES);
     memcpy(&row->id, value.data + ROW_ID_OFFSET, sizeof row->id);
-    row->has_vector = (value_flags(value.data) & FLAG_HAS_VECTOR) != 0;
-    row->payload = span_of(value.data + ROW_PAYLOAD_OFFSET, value.bytes - ROW_PAYLOAD_OFFSET);
+    row->vectors = (struct vector_set){{0}};
+    const size_t count = value.data[ROW_SET_OFFSET], payload = ROW_SET_OFFSET + 1 + count;
+    if (count > sizeof row->vectors.words || payload > value.bytes) {
+        return ERROR_CORRUPT;
+    }
+    memcpy(row->vectors.words, value.data + ROW_SET_OFFSET + 1, count);
+    row->payload = span_of(value.data + payload, value.bytes - payload);
     return OK;
 }
 
@@ -123,7 +150,8 @@ enum error write_read_point(struct write *write, uint64_t slot, struct point_row
 static enum error put_row(struct write *write, uint64_t slot, const struct point_row *row)
 {
     const struct key key = key_row(slot);
-    const size_t bytes = ROW_PAYLOAD_OFFSET + row->payload.bytes;
+    const size_t set = set_bytes(&row->vectors), payload = ROW_SET_OFFSET + 1 + set;
+    const size_t bytes = payload + row->payload.bytes;
     uint8_t *value;
     const enum error error =
         write_reserve(write, TABLE_ROWS, key_span(&key), bytes, MDB_APPEND, &value);
@@ -132,11 +160,12 @@ static enum error put_row(struct write *write, uint64_t slot, const struct point
     }
     store64(value + FORMAT_HEADER_BYTES, row->version);
     memcpy(value + ROW_ID_OFFSET, &row->id, sizeof row->id);
-    value[ROW_PAYLOAD_OFFSET - 1] = 0;
+    value[ROW_SET_OFFSET] = (uint8_t)set;
+    memcpy(value + ROW_SET_OFFSET + 1, row->vectors.words, set);
     if (row->payload.bytes > 0) {
-        memcpy(value + ROW_PAYLOAD_OFFSET, row->payload.data, row->payload.bytes);
+        memcpy(value + payload, row->payload.data, row->payload.bytes);
     }
-    value_seal(key_span(&key), value, bytes, KIND_ROW, row->has_vector ? FLAG_HAS_VECTOR : 0);
+    value_seal(key_span(&key), value, bytes, KIND_ROW, 0);
     return OK;
 }
 
@@ -155,7 +184,7 @@ static enum error put_id(struct write *write, const struct point_id *id, uint64_
 
 enum error write_point(struct write *write, uint64_t slot, const struct point_row *row)
 {
-    if (row->payload.bytes > UINT32_MAX - ROW_PAYLOAD_OFFSET) {
+    if (row->payload.bytes > UINT32_MAX - ROW_SET_OFFSET - 256) {
         return ERROR_TOO_LARGE;
     }
     const enum error error = put_row(write, slot, row);
@@ -203,7 +232,7 @@ enum error write_remove(struct write *write, uint64_t slot, const struct point_i
 bool view_is_dead(const struct view *view, uint64_t slot)
 {
     const struct version *version = view->version;
-    const uint64_t base = view->environment->shape.first_slot >> FORMAT_DEAD_CHUNK_BITS;
+    const uint64_t base = view->environment->first_slot >> FORMAT_DEAD_CHUNK_BITS;
     const uint64_t chunk = slot >> FORMAT_DEAD_CHUNK_BITS;
     _Atomic uint64_t *word = chunk < base ? NULL : array_at(&version->dead, chunk - base);
     const uint64_t locator = word == NULL ? 0 : atomic_load_explicit(word, memory_order_relaxed);
@@ -277,7 +306,7 @@ static enum error put_bits(struct write *write, uint64_t chunk, const uint8_t *b
     store64(value + FORMAT_HEADER_BYTES, chunk);
     memcpy(value + FORMAT_PAGED_HEADER_BYTES, bits, FORMAT_DEAD_CHUNK_BYTES);
     value_seal(key_span(&key), value, bytes, KIND_DEAD, 0);
-    write_note(write, CHANGE_DEAD, chunk, 0);
+    write_note(write, CHANGE_DEAD, 0, chunk, 0);
     return OK;
 }
 

@@ -6,6 +6,11 @@
  * durable, publishes the next version and only then returns, so whoever is answered after it can
  * read what was written. Everything a view returns is borrowed until view_close.
  *
+ * VECTORS. A point has any of the collection's vectors; each has a number, which all calls about
+ * vectors and codes take, and runs, generations, epochs and counters of its own. Slots are shared:
+ * all vectors of a point lie under the point's one slot. A number the environment's shape gives no
+ * dim has nothing: reading it is ERROR_NOT_FOUND.
+ *
  * Slots are u64, increasing, never reused. A slot's vector, second-stage code and factors lie in a
  * RUN: consecutive slots written together (tail runs of up to 16 KiB are extended in place of
  * starting a new one, so single upserts do not waste a page each; a run never exceeds 256 KiB or
@@ -17,15 +22,38 @@
 #include "storage/store.h"
 
 struct counters {
-    uint64_t point_count;  /* live */
-    uint64_t vector_count; /* live points that have a vector */
+    uint64_t point_count; /* live */
     uint64_t next_slot;
-    uint64_t dead_count;  /* dead slots whose codes are still stored */
-    uint64_t operation;   /* number of the last op applied: what the position is, too */
-    uint64_t id_hash;     /* XOR over live points of a hash of (id, slot): verify recomputes it */
-    uint64_t epoch_count; /* second-stage centres; epoch 0 is the origin and has no row */
+    uint64_t operation; /* number of the last op applied: what the position is, too */
+    uint64_t id_hash;   /* XOR over live points of a hash of (id, slot): verify recomputes it */
+};
+
+/* Of one vector. */
+struct vector_counters {
+    uint64_t vector_count; /* live points that have it */
+    uint64_t dead_count;   /* dead slots whose codes of it are still stored */
+    uint64_t epoch_count;  /* second-stage centres; epoch 0 is the origin and has no row */
     uint64_t generation_count;
 };
+
+/* Which vectors a point has. */
+struct vector_set {
+    uint64_t words[ENVIRONMENT_VECTORS_MAX / 64];
+};
+static inline bool vector_set_has(const struct vector_set *set, uint32_t vector)
+{
+    return vector < ENVIRONMENT_VECTORS_MAX && (set->words[vector / 64] >> vector % 64 & 1) != 0;
+}
+static inline void vector_set_add(struct vector_set *set, uint32_t vector)
+{
+    set->words[vector / 64] |= UINT64_C(1) << vector % 64;
+}
+static inline void vector_set_remove(struct vector_set *set, uint32_t vector)
+{
+    set->words[vector / 64] &= ~(UINT64_C(1) << vector % 64);
+}
+/* The first vector at or behind `vector`; ENVIRONMENT_VECTORS_MAX when there is none. */
+uint32_t vector_set_next(const struct vector_set *set, uint32_t vector);
 
 /* ---- views ---- */
 
@@ -43,6 +71,8 @@ enum error view_open(struct environment *environment, uint32_t reader,
 void view_close(struct view *view);
 
 const struct counters *view_counters(const struct view *view);
+/* All zero for a number that has nothing yet. */
+const struct vector_counters *view_vector_counters(const struct view *view, uint16_t vector);
 
 struct generation {
     uint64_t number;
@@ -51,9 +81,10 @@ struct generation {
     bool sealed;
     const uint8_t *centre; /* rotated, float[dim] unaligned, or NULL for the origin */
 };
-/* i < view_counters()->generation_count; generations dropped later in life will leave gaps in
- * number, not in i. */
-enum error view_generation(const struct view *view, uint64_t i, struct generation *out) MUST_CHECK;
+/* i < view_vector_counters()->generation_count; generations dropped later in life will leave gaps
+ * in number, not in i. */
+enum error view_generation(const struct view *view, uint16_t vector, uint64_t i,
+                           struct generation *out) MUST_CHECK;
 
 struct block_value {
     const uint8_t *blocks; /* block_count * block_bytes */
@@ -62,8 +93,8 @@ struct block_value {
     size_t code_count;     /* lanes in use, from lane 0 on */
 };
 /* Checks the value's CRC on its first read after open: ERROR_CORRUPT. */
-enum error view_blocks(const struct view *view, uint64_t generation, uint64_t value,
-                       struct block_value *out) MUST_CHECK;
+enum error view_blocks(const struct view *view, uint16_t vector, uint64_t generation,
+                       uint64_t value, struct block_value *out) MUST_CHECK;
 
 struct vector_row {
     const uint8_t *code; /* code_bytes */
@@ -74,11 +105,13 @@ struct vector_row {
 };
 /* The row of a slot. Codes and factors of its run are checked on first read; the vector's own CRC
  * by vector_row_check at every use. ERROR_NOT_FOUND, ERROR_CORRUPT. */
-enum error view_vector(const struct view *view, uint64_t slot, struct vector_row *out) MUST_CHECK;
-enum error vector_row_check(const struct view *view, const struct vector_row *row) MUST_CHECK;
+enum error view_vector(const struct view *view, uint16_t vector, uint64_t slot,
+                       struct vector_row *out) MUST_CHECK;
+enum error vector_row_check(const struct view *view, uint16_t vector,
+                            const struct vector_row *row) MUST_CHECK;
 
 /* Rotated centre of second-stage epoch e (1 <= e < epoch_count); NULL for epoch 0. */
-enum error view_epoch_centre(const struct view *view, uint32_t epoch,
+enum error view_epoch_centre(const struct view *view, uint16_t vector, uint32_t epoch,
                              const uint8_t **centre) MUST_CHECK;
 
 bool view_is_dead(const struct view *view, uint64_t slot);
@@ -89,7 +122,7 @@ enum error view_slot(const struct view *view, const struct point_id *id, uint64_
 struct point_row {
     struct point_id id;
     uint64_t version; /* operation that wrote it */
-    bool has_vector;
+    struct vector_set vectors;
     struct span payload; /* a value (index/value.h); empty span: none */
 };
 /* CRC checked at every read. ERROR_NOT_FOUND, ERROR_CORRUPT. */
@@ -105,10 +138,10 @@ enum error view_ids(const struct view *view, const struct point_id *from, struct
 
 /* ---- for verify: walks over what is stored, whatever the counters say ---- */
 
-/* Calls each(context, slot) for every row / every vector slot, ascending. */
+/* Calls each(context, slot) for every row / every slot that stores this vector, ascending. */
 enum error view_each_row(const struct view *view, enum error (*each)(void *context, uint64_t slot),
                          void *context) MUST_CHECK;
-enum error view_each_vector(const struct view *view,
+enum error view_each_vector(const struct view *view, uint16_t vector,
                             enum error (*each)(void *context, uint64_t slot),
                             void *context) MUST_CHECK;
 /* Checks the checksum of every value of every table; report(context, text) for each bad one;
@@ -127,6 +160,8 @@ void write_abort(struct write *write); /* frees; accepts NULL */
 
 /* The counters as they will be committed; the caller changes them. */
 struct counters *write_counters(struct write *write);
+/* vector: of the environment's shape. */
+struct vector_counters *write_vector_counters(struct write *write, uint16_t vector);
 
 enum error write_slot(struct write *write, const struct point_id *id, uint64_t *slot) MUST_CHECK;
 /* id -> slot and slot -> row. slot must be above every earlier one. */
@@ -146,17 +181,20 @@ struct run_rows {
     const float *factors; /* count * 2: f_mul, f_add */
     const float *vectors; /* count * dim */
 };
-enum error write_vectors(struct write *write, const struct run_rows *rows) MUST_CHECK;
+enum error write_vectors(struct write *write, uint16_t vector,
+                         const struct run_rows *rows) MUST_CHECK;
 
-size_t environment_blocks_per_value(const struct environment *environment);
+size_t environment_blocks_per_value(const struct environment *environment, uint16_t vector);
 
 /* Put block value `value` of the generation: blocks_per_value blocks (unused ones zero) and
  * slots[blocks_per_value * 32]; code_count lanes in use. */
-enum error write_blocks(struct write *write, uint64_t generation, uint64_t value,
+enum error write_blocks(struct write *write, uint16_t vector, uint64_t generation, uint64_t value,
                         const uint8_t *blocks, const uint64_t *slots, size_t code_count) MUST_CHECK;
 /* Put a generation's header: centre float[dim] rotated or NULL. */
-enum error write_generation(struct write *write, uint64_t number, uint64_t code_count,
-                            uint64_t value_count, bool sealed, const float *centre) MUST_CHECK;
-enum error write_epoch(struct write *write, uint32_t epoch, const float *centre) MUST_CHECK;
+enum error write_generation(struct write *write, uint16_t vector, uint64_t number,
+                            uint64_t code_count, uint64_t value_count, bool sealed,
+                            const float *centre) MUST_CHECK;
+enum error write_epoch(struct write *write, uint16_t vector, uint32_t epoch,
+                       const float *centre) MUST_CHECK;
 
 #endif

@@ -15,7 +15,7 @@ struct run {
 /* Offsets that the value can hold, whatever it says; its checksum is not looked at. */
 enum error run_open(const struct layout *layout, struct span value, struct run *run) MUST_CHECK;
 /* Header, factors and codes against the checksum and the key's slot. */
-enum error run_check(const struct run *run, uint64_t first_slot) MUST_CHECK;
+enum error run_check(const struct run *run, uint16_t vector, uint64_t first_slot) MUST_CHECK;
 /* Row i < run->count. */
 void run_row(const struct layout *layout, const struct run *run, size_t i, struct vector_row *row);
 

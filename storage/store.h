@@ -92,13 +92,18 @@ enum error catalog_each_alias(struct store *store,
 struct environment;
 
 /* Open one collection's environment and publish its first version. Checks the file's length against
- * its last page (a truncated file would be SIGBUS later): ERROR_CORRUPT. dim: floats a vector, 0
- * without vectors; code_bytes: of a second-stage row code; block_bytes: of one 32-lane block. */
+ * its last page (a truncated file would be SIGBUS later): ERROR_CORRUPT. vectors:
+ * by number, copied. */
+#define ENVIRONMENT_VECTORS_MAX 256u /* of one collection: what a row's set of vectors may name */
+struct vector_shape {
+    uint32_t dim;         /* floats a vector; 0: this number has no codes */
+    uint32_t code_bytes;  /* of a second-stage row code */
+    uint32_t block_bytes; /* of one 32-lane block */
+};
 struct environment_shape {
-    uint32_t dim;
-    uint32_t code_bytes;
-    uint32_t block_bytes;
-    uint64_t first_slot; /* of a collection without points yet */
+    const struct vector_shape *vectors;
+    uint32_t vector_count; /* at most ENVIRONMENT_VECTORS_MAX */
+    uint64_t first_slot;   /* of a collection without points yet */
 };
 enum error environment_open(struct store *store, uint64_t directory,
                             const struct environment_shape *shape,

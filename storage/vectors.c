@@ -25,9 +25,9 @@ enum error run_open(const struct layout *layout, struct span value, struct run *
     return OK;
 }
 
-enum error run_check(const struct run *run, uint64_t first_slot)
+enum error run_check(const struct run *run, uint16_t vector, uint64_t first_slot)
 {
-    const struct key key = key_run(0, first_slot);
+    const struct key key = key_run(vector, first_slot);
     const enum error error = stored_check(key_span(&key), span_of(run->value.data, run->at.crcs),
                                           KIND_RUN, FORMAT_PAGED_HEADER_BYTES);
     return error == OK && run->first_slot != first_slot ? ERROR_CORRUPT : error;
@@ -46,14 +46,15 @@ void run_row(const struct layout *layout, const struct run *run, size_t i, struc
     };
 }
 
-enum error view_vector(const struct view *view, uint64_t slot, struct vector_row *out)
+enum error view_vector(const struct view *view, uint16_t vector, uint64_t slot,
+                       struct vector_row *out)
 {
-    const struct version *version = view->version;
-    const struct layout *layout = &view->environment->layout;
     uint64_t index;
-    if (!version_find_run(version, slot, &index)) {
+    if (!version_find_run(view->version, vector, slot, &index)) {
         return ERROR_NOT_FOUND;
     }
+    const struct version_vector *version = &view->version->vectors[vector];
+    const struct layout *layout = &view->environment->vectors[vector].layout;
     _Atomic uint64_t *word = array_at(&version->run_locators, index);
     const uint64_t locator = atomic_load_explicit(word, memory_order_relaxed);
     struct run run;
@@ -63,7 +64,7 @@ enum error view_vector(const struct view *view, uint64_t slot, struct vector_row
     }
     const uint64_t first_slot = array_get(&version->run_slots, index);
     if ((locator & LOCATOR_CHECKED) == 0) {
-        error = run_check(&run, first_slot);
+        error = run_check(&run, vector, first_slot);
         if (error != OK) {
             return error;
         }
@@ -76,9 +77,9 @@ enum error view_vector(const struct view *view, uint64_t slot, struct vector_row
     return OK;
 }
 
-enum error vector_row_check(const struct view *view, const struct vector_row *row)
+enum error vector_row_check(const struct view *view, uint16_t vector, const struct vector_row *row)
 {
-    const size_t bytes = view->environment->layout.dim * sizeof(float);
+    const size_t bytes = view->environment->vectors[vector].layout.dim * sizeof(float);
     return crc32c(0, row->vector, bytes) == row->crc ? OK : ERROR_CORRUPT;
 }
 
@@ -122,19 +123,30 @@ static void fill_header(const struct layout *layout, uint8_t *value, uint64_t fi
     store32(value + 28, (uint32_t)layout->code_bytes);
 }
 
+/* A run of the last vector that has any comes last in the table. */
+static unsigned append_flag(const struct write *write, uint16_t vector)
+{
+    for (uint32_t i = vector + 1u; i < write->environment->vector_count; i++) {
+        if (write->vectors[i].tail_exists) {
+            return 0;
+        }
+    }
+    return MDB_APPEND;
+}
+
 /* Put a run of the rows of `before`, if any, and the given ones of `rows`. */
-static enum error put_run(struct write *write, const struct run *before,
+static enum error put_run(struct write *write, uint16_t vector, const struct run *before,
                           const struct run_rows *rows, size_t first, size_t count)
 {
-    const struct layout *layout = &write->environment->layout;
+    const struct layout *layout = &write->environment->vectors[vector].layout;
     const size_t kept = before == NULL ? 0 : before->count;
     const uint64_t first_slot = before == NULL ? rows->first_slot + first : before->first_slot;
     const struct run_layout at = run_layout_of(layout, kept + count);
     const size_t bytes = paged_bytes(at.end);
-    const struct key key = key_run(0, first_slot);
+    const struct key key = key_run(vector, first_slot);
     uint8_t *value;
     const enum error error = write_reserve(write, TABLE_RUNS, key_span(&key), bytes,
-                                           before == NULL ? MDB_APPEND : 0, &value);
+                                           before == NULL ? append_flag(write, vector) : 0, &value);
     if (error != OK) {
         return error;
     }
@@ -145,54 +157,58 @@ static enum error put_run(struct write *write, const struct run *before,
     fill_rows(layout, value, &at, kept, rows, first, count);
     memset(value + at.end, 0, bytes - at.end);
     value_seal(key_span(&key), value, at.crcs, KIND_RUN, 0);
-    write_note(write, CHANGE_RUN, first_slot, 0);
-    write->tail_exists = true;
-    write->tail_slot = first_slot;
+    write_note(write, CHANGE_RUN, vector, first_slot, 0);
+    write->vectors[vector].tail_exists = true;
+    write->vectors[vector].tail_slot = first_slot;
     return OK;
 }
 
 /* The last run, if the rows continue it and it stays short; a damaged one is left alone. */
-static bool tail_takes(struct write *write, const struct run_rows *rows, struct run *tail)
+static bool tail_takes(struct write *write, uint16_t vector, const struct run_rows *rows,
+                       struct run *tail)
 {
-    const struct layout *layout = &write->environment->layout;
-    if (!write->tail_exists || rows->count > layout->tail_rows_max) {
+    const struct layout *layout = &write->environment->vectors[vector].layout;
+    const struct write_vector *state = &write->vectors[vector];
+    if (!state->tail_exists || rows->count > layout->tail_rows_max) {
         return false;
     }
-    const struct key key = key_run(0, write->tail_slot);
+    const struct key key = key_run(vector, state->tail_slot);
     struct span value;
     return write_get(write, TABLE_RUNS, key_span(&key), &value) == OK &&
            run_open(layout, value, tail) == OK && tail->epoch == rows->epoch &&
            tail->count + rows->count <= layout->tail_rows_max &&
            tail->first_slot + tail->count == rows->first_slot &&
-           run_check(tail, write->tail_slot) == OK;
+           run_check(tail, vector, state->tail_slot) == OK;
 }
 
 /* The value that is read must not be the one that is written to: LMDB may reuse its pages. */
-static enum error extend_tail(struct write *write, const struct run *tail,
+static enum error extend_tail(struct write *write, uint16_t vector, const struct run *tail,
                               const struct run_rows *rows)
 {
     uint8_t *copy = allocate(tail->value.bytes);
     memcpy(copy, tail->value.data, tail->value.bytes);
     struct run before = *tail;
     before.value.data = copy;
-    const enum error error = put_run(write, &before, rows, 0, rows->count);
+    const enum error error = put_run(write, vector, &before, rows, 0, rows->count);
     free(copy);
     return error;
 }
 
-enum error write_vectors(struct write *write, const struct run_rows *rows)
+enum error write_vectors(struct write *write, uint16_t vector, const struct run_rows *rows)
 {
-    assert(write->environment->layout.dim > 0 && rows->count > 0);
+    assert(vector < write->environment->vector_count && rows->count > 0);
+    const struct layout *layout = &write->environment->vectors[vector].layout;
+    assert(layout->dim > 0);
     struct run tail;
     enum error error = OK;
     failpoint("storage-put-run");
-    if (tail_takes(write, rows, &tail)) {
-        return extend_tail(write, &tail, rows);
+    if (tail_takes(write, vector, rows, &tail)) {
+        return extend_tail(write, vector, &tail, rows);
     }
-    const size_t most = write->environment->layout.run_rows_max;
+    const size_t most = layout->run_rows_max;
     for (size_t first = 0; first < rows->count && error == OK; first += most) {
         const size_t left = rows->count - first;
-        error = put_run(write, NULL, rows, first, left < most ? left : most);
+        error = put_run(write, vector, NULL, rows, first, left < most ? left : most);
     }
     return error;
 }

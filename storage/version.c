@@ -46,19 +46,25 @@ static struct version *version_new(struct environment *environment)
     struct version *version = allocate_zeroed(1, sizeof *version);
     version->environment = environment;
     version->transactions = allocate_zeroed(environment->reader_count, sizeof(MDB_txn *));
+    version->vector_count = environment->vector_count;
+    version->vectors = allocate_zeroed(version->vector_count > 0 ? version->vector_count : 1,
+                                       sizeof *version->vectors);
     return version;
 }
 
 static void release_arrays(struct version *version)
 {
-    array_release(&version->generations);
-    array_release(&version->blocks);
-    array_release(&version->run_slots);
-    array_release(&version->run_locators);
-    array_release(&version->run_hints);
+    for (uint32_t i = 0; i < version->vector_count; i++) {
+        struct version_vector *vector = &version->vectors[i];
+        array_release(&vector->generations);
+        array_release(&vector->blocks);
+        array_release(&vector->run_slots);
+        array_release(&vector->run_locators);
+        array_release(&vector->run_hints);
+        array_release(&vector->epochs);
+        *vector = (struct version_vector){0};
+    }
     array_release(&version->dead);
-    array_release(&version->epochs);
-    version->generation_count = version->run_count = 0;
 }
 
 static int begin_transaction(MDB_env *env, MDB_txn **transaction)
@@ -130,6 +136,7 @@ static void version_free(struct version *version)
     }
     release_arrays(version);
     free(version->transactions);
+    free(version->vectors);
     free(version);
 }
 
@@ -176,40 +183,47 @@ void versions_reclaim(struct environment *environment)
     atomic_store(&environment->versions_alive, environment->living_count);
 }
 
+struct version_vector *version_vector_of(const struct version *version, uint32_t vector)
+{
+    const bool has_codes =
+        vector < version->vector_count && version->environment->vectors[vector].layout.dim > 0;
+    return has_codes ? &version->vectors[vector] : NULL;
+}
+
 /* ---- generations ---- */
 
-static uint64_t generation_word(const struct version *version, uint64_t index,
+static uint64_t generation_word(const struct version_vector *vector, uint64_t index,
                                 enum generation_word word)
 {
-    return array_get(&version->generations, index * GENERATION_WORDS + word);
+    return array_get(&vector->generations, index * GENERATION_WORDS + word);
 }
 
-static void set_generation_word(struct version *version, uint64_t index, enum generation_word word,
-                                uint64_t v)
+static void set_generation_word(struct version_vector *vector, uint64_t index,
+                                enum generation_word word, uint64_t v)
 {
-    array_set(&version->generations, index * GENERATION_WORDS + word, v);
+    array_set(&vector->generations, index * GENERATION_WORDS + word, v);
 }
 
-bool version_find_generation(const struct version *version, uint64_t number, uint64_t *index)
+bool version_find_generation(const struct version_vector *vector, uint64_t number, uint64_t *index)
 {
     /* Until generations are dropped, a generation's number is its index. */
-    if (number < version->generation_count &&
-        generation_word(version, number, GENERATION_NUMBER) == number) {
+    if (number < vector->generation_count &&
+        generation_word(vector, number, GENERATION_NUMBER) == number) {
         *index = number;
         return true;
     }
-    uint64_t low = 0, high = version->generation_count;
+    uint64_t low = 0, high = vector->generation_count;
     while (low < high) {
         const uint64_t middle = low + (high - low) / 2;
-        if (generation_word(version, middle, GENERATION_NUMBER) < number) {
+        if (generation_word(vector, middle, GENERATION_NUMBER) < number) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
     *index = low;
-    return low < version->generation_count &&
-           generation_word(version, low, GENERATION_NUMBER) == number;
+    return low < vector->generation_count &&
+           generation_word(vector, low, GENERATION_NUMBER) == number;
 }
 
 static enum error load_locator(const struct version *version, MDB_dbi table, const struct key *key,
@@ -227,54 +241,59 @@ static enum error take_generation(struct version *version, struct span key, stru
     if (error != OK || key.bytes != 11) {
         return error == OK ? ERROR_CORRUPT : error;
     }
+    const uint16_t v = load16_big(key.data + 1);
+    struct version_vector *vector = version_vector_of(version, v);
+    if (vector == NULL) {
+        return OK; /* not reached by readers; verify reports it */
+    }
     const uint64_t number = load64_big(key.data + 3);
     uint64_t index, centre = 0;
-    if (!version_find_generation(version, number, &index)) {
-        index = version->generation_count;
+    if (!version_find_generation(vector, number, &index)) {
+        index = vector->generation_count;
         const uint64_t last = index - 1;
-        if (index > 0 && number <= generation_word(version, last, GENERATION_NUMBER)) {
+        if (index > 0 && number <= generation_word(vector, last, GENERATION_NUMBER)) {
             return ERROR_CORRUPT;
         }
         const uint64_t first = index == 0 ? 0
-                                          : generation_word(version, last, GENERATION_FIRST) +
-                                                generation_word(version, last, GENERATION_VALUES);
-        set_generation_word(version, index, GENERATION_NUMBER, number);
-        set_generation_word(version, index, GENERATION_FIRST, first);
-        version->generation_count++;
+                                          : generation_word(vector, last, GENERATION_FIRST) +
+                                                generation_word(vector, last, GENERATION_VALUES);
+        set_generation_word(vector, index, GENERATION_NUMBER, number);
+        set_generation_word(vector, index, GENERATION_FIRST, first);
+        vector->generation_count++;
     }
     const uint16_t flags = value_flags(record.data);
     if (flags & FLAG_HAS_CENTRE) {
-        const struct key centre_key = key_centre(MAIN_CENTRE, 0, number);
+        const struct key centre_key = key_centre(MAIN_CENTRE, v, number);
         error =
             load_locator(version, version->environment->tables[TABLE_MAIN], &centre_key, &centre);
         if (error != OK) {
             return error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error;
         }
     }
-    set_generation_word(version, index, GENERATION_CODES,
-                        load64(record.data + FORMAT_HEADER_BYTES));
-    set_generation_word(version, index, GENERATION_VALUES,
+    set_generation_word(vector, index, GENERATION_CODES, load64(record.data + FORMAT_HEADER_BYTES));
+    set_generation_word(vector, index, GENERATION_VALUES,
                         load64(record.data + FORMAT_HEADER_BYTES + 8));
-    set_generation_word(version, index, GENERATION_FLAGS, flags);
-    set_generation_word(version, index, GENERATION_CENTRE, centre);
+    set_generation_word(vector, index, GENERATION_FLAGS, flags);
+    set_generation_word(vector, index, GENERATION_CENTRE, centre);
     return OK;
 }
 
 /* ---- runs ---- */
 
 /* Make the chunks that a run reaches into lead to it, unless an earlier run does. */
-static void set_run_hints(struct version *version, uint64_t index, uint64_t first_slot,
+static void set_run_hints(struct version *version, uint16_t v, uint64_t index, uint64_t first_slot,
                           size_t value_bytes)
 {
-    const struct layout *layout = &version->environment->layout;
-    const uint64_t base = version->environment->shape.first_slot >> RUN_HINT_BITS;
+    const struct layout *layout = &version->environment->vectors[v].layout;
+    struct array *hints = &version->vectors[v].run_hints;
+    const uint64_t base = version->environment->first_slot >> RUN_HINT_BITS;
     /* At least as many as it holds: the value is padded. */
     const uint64_t rows = (value_bytes - FORMAT_PAGED_HEADER_BYTES) / layout->row_bytes;
     const uint64_t last = rows > UINT64_MAX - first_slot ? UINT64_MAX : first_slot + rows;
     for (uint64_t chunk = (first_slot >> RUN_HINT_BITS) - base;
          chunk <= (last >> RUN_HINT_BITS) - base; chunk++) {
-        if (array_get(&version->run_hints, chunk) == 0) {
-            array_set(&version->run_hints, chunk, index + 1);
+        if (array_get(hints, chunk) == 0) {
+            array_set(hints, chunk, index + 1);
         }
     }
 }
@@ -286,42 +305,51 @@ static enum error take_run(struct version *version, struct span key, const MDB_v
     if (error != OK || key.bytes != 10) {
         return error == OK ? ERROR_CORRUPT : error;
     }
+    const uint16_t v = load16_big(key.data);
+    struct version_vector *vector = version_vector_of(version, v);
+    if (vector == NULL) {
+        return OK;
+    }
     const uint64_t first_slot = load64_big(key.data + 2);
-    if (first_slot < version->environment->shape.first_slot) {
+    if (first_slot < version->environment->first_slot) {
         return ERROR_CORRUPT;
     }
-    uint64_t index = version->run_count;
+    uint64_t index = vector->run_count;
     if (index > 0) {
-        const uint64_t last = array_get(&version->run_slots, index - 1);
+        const uint64_t last = array_get(&vector->run_slots, index - 1);
         if (first_slot < last) {
             return ERROR_CORRUPT;
         }
         index -= first_slot == last; /* the tail, extended */
     }
-    array_set(&version->run_slots, index, first_slot);
-    array_set(&version->run_locators, index, locator);
-    set_run_hints(version, index, first_slot, value->mv_size);
-    version->run_count = index + 1;
+    array_set(&vector->run_slots, index, first_slot);
+    array_set(&vector->run_locators, index, locator);
+    set_run_hints(version, v, index, first_slot, value->mv_size);
+    vector->run_count = index + 1;
     return OK;
 }
 
-bool version_find_run(const struct version *version, uint64_t slot, uint64_t *index)
+bool version_find_run(const struct version *version, uint16_t v, uint64_t slot, uint64_t *index)
 {
-    const uint64_t base = version->environment->shape.first_slot >> RUN_HINT_BITS;
+    const struct version_vector *vector = version_vector_of(version, v);
+    if (vector == NULL) {
+        return false;
+    }
+    const uint64_t base = version->environment->first_slot >> RUN_HINT_BITS;
     const uint64_t chunk = slot >> RUN_HINT_BITS;
-    const uint64_t hint = chunk < base ? 0 : array_get(&version->run_hints, chunk - base);
+    const uint64_t hint = chunk < base ? 0 : array_get(&vector->run_hints, chunk - base);
     if (hint == 0) {
         return false;
     }
     /* Runs that reach into a chunk: each slot begins at most one, and one comes from before. */
     uint64_t low = hint - 1, high = low + (1u << RUN_HINT_BITS) + 1;
-    high = high < version->run_count ? high : version->run_count;
-    if (array_get(&version->run_slots, low) > slot) {
+    high = high < vector->run_count ? high : vector->run_count;
+    if (array_get(&vector->run_slots, low) > slot) {
         return false;
     }
     while (high - low > 1) {
         const uint64_t middle = low + (high - low) / 2;
-        if (array_get(&version->run_slots, middle) <= slot) {
+        if (array_get(&vector->run_slots, middle) <= slot) {
             low = middle;
         } else {
             high = middle;
@@ -341,10 +369,11 @@ static enum error take_blocks(struct version *version, struct span key, const MD
         return error == OK ? ERROR_CORRUPT : error;
     }
     const uint64_t number = load64_big(key.data + 10);
+    struct version_vector *vector = version_vector_of(version, load16_big(key.data));
     /* A value no generation counts is not reached by readers; verify reports it. */
-    if (version_find_generation(version, load64_big(key.data + 2), &index) &&
-        number < generation_word(version, index, GENERATION_VALUES)) {
-        array_set(&version->blocks, generation_word(version, index, GENERATION_FIRST) + number,
+    if (vector != NULL && version_find_generation(vector, load64_big(key.data + 2), &index) &&
+        number < generation_word(vector, index, GENERATION_VALUES)) {
+        array_set(&vector->blocks, generation_word(vector, index, GENERATION_FIRST) + number,
                   locator);
     }
     return OK;
@@ -357,7 +386,7 @@ static enum error take_dead(struct version *version, struct span key, const MDB_
     if (error != OK || key.bytes != 9) {
         return error == OK ? ERROR_CORRUPT : error;
     }
-    const uint64_t base = version->environment->shape.first_slot >> FORMAT_DEAD_CHUNK_BITS;
+    const uint64_t base = version->environment->first_slot >> FORMAT_DEAD_CHUNK_BITS;
     const uint64_t chunk = load64_big(key.data + 1);
     if (chunk < base) {
         return ERROR_CORRUPT;
@@ -374,10 +403,14 @@ static enum error take_epoch(struct version *version, struct span key, const MDB
         return error == OK ? ERROR_CORRUPT : error;
     }
     const uint64_t epoch = load64_big(key.data + 3);
+    struct version_vector *vector = version_vector_of(version, load16_big(key.data + 1));
+    if (vector == NULL) {
+        return OK;
+    }
     if (epoch > UINT32_MAX) {
         return ERROR_CORRUPT;
     }
-    array_set(&version->epochs, epoch, locator);
+    array_set(&vector->epochs, epoch, locator);
     return OK;
 }
 
@@ -389,8 +422,8 @@ static enum error take_counters(struct version *version)
     enum error error = table_read(version->transactions[0], environment->tables[TABLE_MAIN],
                                   &version->extent, key_span(&key), &value);
     if (error == ERROR_NOT_FOUND) { /* nothing was written yet */
-        version->counters = (struct counters){.next_slot = environment->shape.first_slot};
-        return OK;
+        version->counters = (struct counters){.next_slot = environment->first_slot};
+        return OK; /* the vectors' are zero */
     }
     if (error == OK) {
         error = stored_check(key_span(&key), value, KIND_COUNTERS, COUNTERS_BYTES);
@@ -399,6 +432,11 @@ static enum error take_counters(struct version *version)
         return error;
     }
     memcpy(&version->counters, value.data + FORMAT_HEADER_BYTES, sizeof version->counters);
+    const size_t each = sizeof(struct vector_counters);
+    const size_t stored = (value.bytes - COUNTERS_BYTES) / each;
+    for (uint32_t i = 0; i < version->vector_count && i < stored; i++) {
+        memcpy(&version->vectors[i].counters, value.data + COUNTERS_BYTES + i * each, each);
+    }
     /* LMDB's meta pages have no checksum: a damaged one may show an older snapshot. */
     const uint64_t transaction = load64(value.data + FORMAT_HEADER_BYTES + sizeof(struct counters));
     return transaction == mdb_txn_id(version->transactions[0]) ? OK : ERROR_CORRUPT;
@@ -492,32 +530,36 @@ enum error version_load(struct version *version)
 
 static void copy_arrays(struct version *version, const struct version *before)
 {
-    version->generation_count = before->generation_count;
-    version->run_count = before->run_count;
-    array_copy(&version->generations, &before->generations);
-    array_copy(&version->blocks, &before->blocks);
-    array_copy(&version->run_slots, &before->run_slots);
-    array_copy(&version->run_locators, &before->run_locators);
-    array_copy(&version->run_hints, &before->run_hints);
     array_copy(&version->dead, &before->dead);
-    array_copy(&version->epochs, &before->epochs);
+    for (uint32_t i = 0; i < before->vector_count; i++) {
+        const struct version_vector *from = &before->vectors[i];
+        struct version_vector *to = &version->vectors[i];
+        to->generation_count = from->generation_count;
+        to->run_count = from->run_count;
+        array_copy(&to->generations, &from->generations);
+        array_copy(&to->blocks, &from->blocks);
+        array_copy(&to->run_slots, &from->run_slots);
+        array_copy(&to->run_locators, &from->run_locators);
+        array_copy(&to->run_hints, &from->run_hints);
+        array_copy(&to->epochs, &from->epochs);
+    }
 }
 
 static struct key changed_key(const struct changed *changed)
 {
     switch (changed->kind) {
     case CHANGE_GENERATION:
-        return key_centre(MAIN_GENERATION, 0, changed->number);
+        return key_centre(MAIN_GENERATION, changed->vector, changed->number);
     case CHANGE_BLOCKS:
-        return key_blocks(0, changed->number, changed->value);
+        return key_blocks(changed->vector, changed->number, changed->value);
     case CHANGE_RUN:
-        return key_run(0, changed->number);
+        return key_run(changed->vector, changed->number);
     case CHANGE_DEAD:
         return key_dead(changed->number);
     case CHANGE_EPOCH:
         break;
     }
-    return key_centre(MAIN_EPOCH, 0, changed->number);
+    return key_centre(MAIN_EPOCH, changed->vector, changed->number);
 }
 
 static enum error take_changed(struct version *version, const struct changed *changed)

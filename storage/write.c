@@ -43,6 +43,22 @@ static enum error begin_transaction(struct environment *environment, MDB_txn **t
     return store_write_error(environment->store, result);
 }
 
+static void begin_vectors(struct write *write, const struct version *current)
+{
+    const uint32_t count = write->environment->vector_count;
+    if (write->vectors == NULL) {
+        write->vectors = allocate_zeroed(count > 0 ? count : 1, sizeof *write->vectors);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct version_vector *vector = &current->vectors[i];
+        const bool runs = vector->run_count > 0;
+        write->vectors[i] = (struct write_vector){
+            .counters = vector->counters,
+            .tail_exists = runs,
+            .tail_slot = runs ? array_get(&vector->run_slots, vector->run_count - 1) : 0};
+    }
+}
+
 enum error write_begin(struct environment *environment, struct write **write)
 {
     *write = NULL;
@@ -69,9 +85,7 @@ enum error write_begin(struct environment *environment, struct write **write)
     begun->failed = OK;
     begun->counters = current->counters;
     begun->changed_count = begun->dead_count = 0;
-    begun->tail_exists = current->run_count > 0;
-    begun->tail_slot =
-        begun->tail_exists ? array_get(&current->run_slots, current->run_count - 1) : 0;
+    begin_vectors(begun, current);
     environment->writing = true;
     *write = begun;
     return OK;
@@ -92,6 +106,12 @@ struct counters *write_counters(struct write *write)
     return &write->counters;
 }
 
+struct vector_counters *write_vector_counters(struct write *write, uint16_t vector)
+{
+    assert(vector < write->environment->vector_count);
+    return &write->vectors[vector].counters;
+}
+
 /* ---- putting ---- */
 
 enum error write_fail(struct write *write, int result)
@@ -105,14 +125,15 @@ enum error write_fail(struct write *write, int result)
     return error;
 }
 
-void write_note(struct write *write, enum change_kind kind, uint64_t number, uint64_t value)
+void write_note(struct write *write, enum change_kind kind, uint16_t vector, uint64_t number,
+                uint64_t value)
 {
     if (write->changed_count == write->changed_capacity) {
         write->changed_capacity = write->changed_capacity == 0 ? 64 : 2 * write->changed_capacity;
         write->changed =
             grow(write->changed, size_product(write->changed_capacity, sizeof *write->changed));
     }
-    write->changed[write->changed_count++] = (struct changed){kind, number, value};
+    write->changed[write->changed_count++] = (struct changed){kind, vector, number, value};
 }
 
 enum error write_reserve(struct write *write, enum table table, struct span key, size_t bytes,
@@ -149,15 +170,20 @@ enum error write_get(struct write *write, enum table table, struct span key, str
 static enum error put_counters(struct write *write)
 {
     const struct key key = key_main(MAIN_COUNTERS);
+    const uint32_t vectors = write->environment->vector_count;
+    const size_t bytes = COUNTERS_BYTES + vectors * sizeof(struct vector_counters);
     uint8_t *value;
-    const enum error error =
-        write_reserve(write, TABLE_MAIN, key_span(&key), COUNTERS_BYTES, 0, &value);
+    const enum error error = write_reserve(write, TABLE_MAIN, key_span(&key), bytes, 0, &value);
     if (error != OK) {
         return error;
     }
     memcpy(value + FORMAT_HEADER_BYTES, &write->counters, sizeof write->counters);
     store64(value + FORMAT_HEADER_BYTES + sizeof write->counters, mdb_txn_id(write->transaction));
-    value_seal(key_span(&key), value, COUNTERS_BYTES, KIND_COUNTERS, 0);
+    for (uint32_t i = 0; i < vectors; i++) {
+        memcpy(value + COUNTERS_BYTES + i * sizeof(struct vector_counters),
+               &write->vectors[i].counters, sizeof(struct vector_counters));
+    }
+    value_seal(key_span(&key), value, bytes, KIND_COUNTERS, 0);
     return OK;
 }
 

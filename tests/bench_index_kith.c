@@ -67,8 +67,10 @@ static void open_collection(struct bench *bench, enum metric metric)
     options.storage.ballast_bytes = 0;
     char why[256] = "";
     must(database_open(bench->directory, true, &options, &bench->database, why, sizeof why), why);
+    const struct vector_settings vector = {
+        .kind = VECTOR_DENSE, .metric = metric, .dim = bench->dim, .seed = 42};
     const struct collection_settings settings = {
-        .dim = bench->dim, .metric = metric, .seed = 42, .config = span_text("{}")};
+        .vectors = &vector, .vector_count = 1, .config = span_text("{}")};
     must(database_create(bench->database, span_text("bench"), &settings), "create");
     must(collection_acquire(bench->database, span_text("bench"), &bench->collection), "acquire");
 }

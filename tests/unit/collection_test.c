@@ -54,6 +54,14 @@ static struct counters counters_now(struct fixture *fixture)
     return counters;
 }
 
+static struct vector_counters vectors_now(struct fixture *fixture)
+{
+    struct view view = fixture_view(fixture);
+    const struct vector_counters counters = *view_vector_counters(&view, 0);
+    view_close(&view);
+    return counters;
+}
+
 static void test_last_of_an_op_wins(void **state)
 {
     (void)state;
@@ -73,15 +81,15 @@ static void test_last_of_an_op_wins(void **state)
     apply_one(&fixture, op_end(&builder));
     struct view view = fixture_view(&fixture);
     assert_int_equal(view_counters(&view)->point_count, 1);
-    assert_int_equal(view_counters(&view)->vector_count, 1);
-    assert_int_equal(view_counters(&view)->dead_count, 2);
+    assert_int_equal(view_vector_counters(&view, 0)->vector_count, 1);
+    assert_int_equal(view_vector_counters(&view, 0)->dead_count, 2);
     uint64_t slot;
     assert_int_equal(view_slot(&view, &id, &slot), OK);
     struct point_row row;
     assert_int_equal(view_point(&view, slot, &row), OK);
     assert_true(span_equal(row.payload, fixture_payload(&fixture.arena, 102)));
     struct vector_row vector;
-    assert_int_equal(view_vector(&view, slot, &vector), OK);
+    assert_int_equal(view_vector(&view, 0, slot, &vector), OK);
     assert_true(load_float(vector.vector) == 2.0f);
     view_close(&view);
     fixture_verify(&fixture);
@@ -97,20 +105,20 @@ static void test_vectors_come_and_go(void **state)
     fixture_create(&fixture, DIM, METRIC_DOT, 0);
     for (int round = 0; round < 3; round++) {
         apply_one(&fixture, upsert(&fixture.arena, 1, 2, 7));
-        assert_int_equal(counters_now(&fixture).vector_count, 2);
+        assert_int_equal(vectors_now(&fixture).vector_count, 2);
         struct op_builder builder;
         op_begin(&builder, &fixture.arena, OP_UPSERT, REQUEST, 0);
         const struct point_id id = point_id_number(2);
         assert_null(op_put_point(&builder, &id, false, fixture_payload(&fixture.arena, 3)));
         apply_one(&fixture, op_end(&builder));
         assert_int_equal(counters_now(&fixture).point_count, 2);
-        assert_int_equal(counters_now(&fixture).vector_count, 1);
+        assert_int_equal(vectors_now(&fixture).vector_count, 1);
         fixture_verify(&fixture);
     }
     apply_one(&fixture, deletion(&fixture.arena, 0, 10));
     const struct counters counters = counters_now(&fixture);
     assert_int_equal(counters.point_count, 0);
-    assert_int_equal(counters.vector_count, 0);
+    assert_int_equal(vectors_now(&fixture).vector_count, 0);
     assert_true(counters.id_hash == 0);
     fixture_verify(&fixture);
     fixture_end(&fixture);
@@ -152,7 +160,7 @@ static void check_centre(struct fixture *fixture, const struct view *view, uint6
     double sum[DIM] = {0};
     for (uint64_t slot = first; slot <= last; slot++) {
         struct vector_row row;
-        assert_int_equal(view_vector(view, slot, &row), OK);
+        assert_int_equal(view_vector(view, 0, slot, &row), OK);
         for (uint32_t i = 0; i < DIM; i++) {
             sum[i] += (double)load_float(row.vector + 4 * i);
         }
@@ -161,7 +169,7 @@ static void check_centre(struct fixture *fixture, const struct view *view, uint6
     for (uint32_t i = 0; i < DIM; i++) {
         mean[i] = (float)(sum[i] / (double)(last - first + 1));
     }
-    const struct codec *codec = collection_codec(fixture->collection);
+    const struct codec *codec = collection_codec(fixture->collection, 0);
     void *work = allocate_aligned(codec_work_bytes(codec));
     codec_rotate(codec, mean, rotated, work);
     free(work);
@@ -178,18 +186,18 @@ static void test_generations_and_epochs(void **state)
     fixture_create(&fixture, DIM, METRIC_DOT, 0);
     /* Boundaries at 10, 40, 70, 100, ...: epochs when 10, 80 and 640 codes have been sealed. */
     apply_one(&fixture, upsert(&fixture.arena, 0, 9, 3));
-    assert_int_equal(counters_now(&fixture).generation_count, 1);
+    assert_int_equal(vectors_now(&fixture).generation_count, 1);
     apply_one(&fixture, upsert(&fixture.arena, 9, 1, 4));
-    assert_int_equal(counters_now(&fixture).generation_count, 2);
+    assert_int_equal(vectors_now(&fixture).generation_count, 2);
     apply_one(&fixture, upsert(&fixture.arena, 10, 95, 5));
     struct view view = fixture_view(&fixture);
-    const struct counters *counters = view_counters(&view);
+    const struct vector_counters *counters = view_vector_counters(&view, 0);
     assert_int_equal(counters->generation_count, 5);
     assert_int_equal(counters->epoch_count, 3);
     const uint64_t codes[] = {10, 30, 30, 30, 5};
     for (uint64_t i = 0; i < 5; i++) {
         struct generation generation;
-        assert_int_equal(view_generation(&view, i, &generation), OK);
+        assert_int_equal(view_generation(&view, 0, i, &generation), OK);
         assert_int_equal(generation.number, i);
         assert_int_equal(generation.code_count, codes[i]);
         assert_int_equal(generation.sealed, i < 4);
@@ -200,13 +208,13 @@ static void test_generations_and_epochs(void **state)
     }
     for (uint64_t slot = 0; slot < 105; slot++) {
         struct vector_row row;
-        assert_int_equal(view_vector(&view, slot, &row), OK);
+        assert_int_equal(view_vector(&view, 0, slot, &row), OK);
         assert_int_equal(row.epoch, slot < 10 ? 0 : slot < 100 ? 1 : 2);
     }
     const uint8_t *centre;
-    assert_int_equal(view_epoch_centre(&view, 1, &centre), OK);
+    assert_int_equal(view_epoch_centre(&view, 0, 1, &centre), OK);
     check_centre(&fixture, &view, 0, 9, centre);
-    assert_int_equal(view_epoch_centre(&view, 2, &centre), OK);
+    assert_int_equal(view_epoch_centre(&view, 0, 2, &centre), OK);
     check_centre(&fixture, &view, 0, 99, centre);
     view_close(&view);
     fixture_verify(&fixture);
@@ -229,7 +237,7 @@ static void test_the_mean_is_of_live_vectors(void **state)
     assert_int_equal(collection_apply(fixture.collection, items, 3), OK);
     struct view view = fixture_view(&fixture);
     struct generation generation;
-    assert_int_equal(view_generation(&view, 1, &generation), OK);
+    assert_int_equal(view_generation(&view, 0, 1, &generation), OK);
     assert_int_equal(generation.code_count, 0);
     double sum[DIM] = {0};
     for (uint64_t slot = 0; slot < 60; slot++) {
@@ -237,7 +245,7 @@ static void test_the_mean_is_of_live_vectors(void **state)
         if (view_is_dead(&view, slot)) {
             continue;
         }
-        assert_int_equal(view_vector(&view, slot, &row), OK);
+        assert_int_equal(view_vector(&view, 0, slot, &row), OK);
         for (uint32_t i = 0; i < DIM; i++) {
             sum[i] += (double)load_float(row.vector + 4 * i) / 30;
         }
@@ -246,7 +254,7 @@ static void test_the_mean_is_of_live_vectors(void **state)
     for (uint32_t i = 0; i < DIM; i++) {
         mean[i] = (float)sum[i];
     }
-    const struct codec *codec = collection_codec(fixture.collection);
+    const struct codec *codec = collection_codec(fixture.collection, 0);
     void *work = allocate_aligned(codec_work_bytes(codec));
     codec_rotate(codec, mean, rotated, work);
     free(work);
@@ -277,16 +285,16 @@ static void check_same_state(struct fixture *a, struct fixture *b)
         assert_int_equal(view_point(&y, q[i].slot, &same), OK);
         assert_int_equal(row.version, same.version);
         assert_true(span_equal(row.payload, same.payload));
-        assert_int_equal(view_vector(&x, p[i].slot, &vector), OK);
-        assert_int_equal(view_vector(&y, q[i].slot, &same_vector), OK);
+        assert_int_equal(view_vector(&x, 0, p[i].slot, &vector), OK);
+        assert_int_equal(view_vector(&y, 0, q[i].slot, &same_vector), OK);
         assert_memory_equal(vector.vector, same_vector.vector, DIM * 4);
         assert_int_equal(vector.epoch, same_vector.epoch);
         assert_true(vector.f_mul == same_vector.f_mul && vector.f_add == same_vector.f_add);
     }
-    for (uint64_t i = 1; i < view_counters(&x)->generation_count; i++) {
+    for (uint64_t i = 1; i < view_vector_counters(&x, 0)->generation_count; i++) {
         struct generation one, two;
-        assert_int_equal(view_generation(&x, i, &one), OK);
-        assert_int_equal(view_generation(&y, i, &two), OK);
+        assert_int_equal(view_generation(&x, 0, i, &one), OK);
+        assert_int_equal(view_generation(&y, 0, i, &two), OK);
         assert_memory_equal(one.centre, two.centre, DIM * 4);
     }
     view_close(&x);
@@ -426,7 +434,7 @@ static void *search_while_applying(void *context)
         assert_int_equal(collection_search(thread->fixture->collection, &view, &request, workspace,
                                            &arena, &hits, &count, &stats),
                          OK);
-        const uint64_t vectors = view_counters(&view)->vector_count;
+        const uint64_t vectors = view_vector_counters(&view, 0)->vector_count;
         assert_int_equal(vectors % 10, 0);
         assert_int_equal(count, all || vectors < 5 ? vectors : 5);
         assert_false(stats.degraded);

@@ -27,16 +27,43 @@ static void test_names(void **state)
     assert_false(collection_name_valid(span_of("a\0b", 3)));
 }
 
+static void compare_settings(const struct collection_settings *kept,
+                             const struct collection_settings *expected)
+{
+    assert_int_equal(kept->vector_count, expected->vector_count);
+    assert_true(kept->first_slot == expected->first_slot);
+    assert_true(span_equal(kept->config, expected->config));
+    for (uint32_t i = 0; i < kept->vector_count; i++) {
+        const struct vector_settings *one = &kept->vectors[i], *two = &expected->vectors[i];
+        assert_true(span_equal(one->name, two->name));
+        assert_true(one->kind == two->kind && one->metric == two->metric);
+        assert_true(one->datatype == two->datatype && one->idf == two->idf);
+        assert_true(one->dim == two->dim && one->seed == two->seed);
+        uint16_t number;
+        const struct vector_settings *found = settings_find_vector(kept, one->name, &number);
+        assert_true(one->kind == VECTOR_NONE || (found == one && number == i));
+    }
+    uint16_t number;
+    assert_null(settings_find_vector(kept, span_text("other"), &number));
+}
+
 static void test_create_acquire_delete(void **state)
 {
     (void)state;
     struct fixture fixture;
     fixture_begin(&fixture, 0, 0);
-    const struct collection_settings settings = {.dim = 5,
-                                                 .metric = METRIC_EUCLID,
-                                                 .seed = UINT64_MAX - 3,
-                                                 .first_slot = 77,
-                                                 .config = span_text("{\"a\":1}")};
+    const struct vector_settings vectors[] = {
+        {.name = span_text("image"),
+         .kind = VECTOR_DENSE,
+         .metric = METRIC_DOT,
+         .datatype = DATATYPE_UINT8,
+         .dim = 3},
+        {.kind = VECTOR_DENSE, .metric = METRIC_EUCLID, .dim = 5, .seed = UINT64_MAX - 3},
+        {.kind = VECTOR_NONE},
+        {.name = span_text("Wörter"), .kind = VECTOR_SPARSE, .metric = METRIC_DOT, .idf = true},
+    };
+    const struct collection_settings settings = {
+        .vectors = vectors, .vector_count = 4, .first_slot = 77, .config = span_text("{\"a\":1}")};
     const struct span name = span_text("Gänse");
     struct collection *collection;
     assert_int_equal(collection_acquire(fixture.database, name, &collection), ERROR_NOT_FOUND);
@@ -47,11 +74,12 @@ static void test_create_acquire_delete(void **state)
     for (int reopened = 0; reopened < 2; reopened++) {
         assert_int_equal(collection_acquire(fixture.database, name, &collection), OK);
         const struct collection_settings *kept = collection_settings(collection);
-        assert_int_equal(kept->dim, 5);
-        assert_int_equal(kept->metric, METRIC_EUCLID);
-        assert_true(kept->seed == UINT64_MAX - 3 && kept->first_slot == 77);
-        assert_true(span_equal(kept->config, settings.config));
-        assert_int_equal(codec_dim(collection_codec(collection)), 5);
+        compare_settings(kept, &settings);
+        assert_int_equal(codec_dim(collection_codec(collection, 0)), 3);
+        assert_int_equal(codec_dim(collection_codec(collection, 1)), 5);
+        assert_null(collection_codec(collection, 2));
+        assert_null(collection_codec(collection, 3));
+        assert_null(collection_codec(collection, 4));
         collection_release(collection);
         if (!reopened) {
             database_close(fixture.database);
@@ -70,10 +98,27 @@ static void test_settings_out_of_range(void **state)
     (void)state;
     struct fixture fixture;
     fixture_begin(&fixture, 0, 0);
-    struct collection_settings settings = {.dim = CODEC_DIM_MAX + 1};
     const struct span name = span_text("x");
+    const struct vector_settings bad[] = {
+        {.kind = VECTOR_DENSE, .dim = CODEC_DIM_MAX + 1},
+        {.kind = VECTOR_DENSE},
+        {.kind = VECTOR_SPARSE}, /* the default vector cannot be sparse */
+        {.kind = VECTOR_SPARSE, .name = span_text("x"), .dim = 1},
+        {.kind = VECTOR_DENSE, .dim = 1, .metric = METRIC_MANHATTAN + 1},
+        {.kind = VECTOR_DENSE, .dim = 1, .datatype = DATATYPE_TURBO4 + 1},
+    };
+    struct collection_settings settings = {.vector_count = 1};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        settings.vectors = &bad[i];
+        assert_int_equal(database_create(fixture.database, name, &settings), ERROR_INVALID);
+    }
+    const struct vector_settings twins[] = {{.kind = VECTOR_DENSE, .dim = 1},
+                                            {.kind = VECTOR_DENSE, .dim = 2}};
+    settings = (struct collection_settings){.vectors = twins, .vector_count = 2};
     assert_int_equal(database_create(fixture.database, name, &settings), ERROR_INVALID);
-    settings.dim = 0;
+    settings = (struct collection_settings){.vector_count = COLLECTION_VECTORS_MAX + 1};
+    assert_int_equal(database_create(fixture.database, name, &settings), ERROR_INVALID);
+    settings = (struct collection_settings){0};
     uint8_t *large = calloc(1, 1024 * 1024);
     assert_non_null(large);
     settings.config = span_of(large, 1024 * 1024);
@@ -82,7 +127,7 @@ static void test_settings_out_of_range(void **state)
     assert_int_equal(database_create(fixture.database, name, &settings), OK);
     struct collection *collection;
     assert_int_equal(collection_acquire(fixture.database, name, &collection), OK);
-    assert_null(collection_codec(collection));
+    assert_null(collection_codec(collection, 0));
     collection_release(collection);
     free(large);
     fixture_end(&fixture);
@@ -95,25 +140,34 @@ static void test_foreign_settings(void **state)
     (void)state;
     struct fixture fixture;
     fixture_begin(&fixture, 0, 0);
-    uint8_t settings[28] = {1, METRIC_DOT};
+    /* One vector "v" of 3 floats behind 20 bytes of header. */
+    uint8_t settings[38] = {2, [4] = 1, [20] = VECTOR_DENSE, METRIC_DOT, [24] = 3, [36] = 1, 'v'};
     const struct {
         size_t offset;
         uint8_t value;
         size_t bytes;
         enum error expected;
     } cases[] = {
-        {0, 1, 28, OK},
-        {0, 2, 28, ERROR_NEWER},
-        {0, 0, 28, ERROR_CORRUPT},
-        {1, 4, 28, ERROR_CORRUPT},
-        {2, 1, 28, ERROR_CORRUPT},
-        {6, 2, 28, ERROR_CORRUPT},
-        {24, 1, 28, ERROR_CORRUPT},
-        {0, 1, 27, ERROR_CORRUPT},
+        {0, 2, 38, OK},
+        {0, 3, 38, ERROR_NEWER},
+        {0, 1, 38, ERROR_CORRUPT},
+        {1, 4, 38, ERROR_CORRUPT},
+        {4, 2, 38, ERROR_CORRUPT},  /* a vector more than there is */
+        {5, 2, 38, ERROR_CORRUPT},  /* more than there may be */
+        {16, 1, 38, ERROR_CORRUPT}, /* bytes of configuration */
+        {20, 4, 38, ERROR_CORRUPT}, /* kind */
+        {21, 4, 38, ERROR_CORRUPT}, /* metric */
+        {22, 4, 38, ERROR_CORRUPT}, /* datatype */
+        {23, 2, 38, ERROR_CORRUPT}, /* flags */
+        {24, 0, 38, ERROR_CORRUPT}, /* dim */
+        {26, 2, 38, ERROR_CORRUPT},
+        {36, 2, 38, ERROR_CORRUPT}, /* bytes of the name */
+        {0, 2, 37, ERROR_CORRUPT},
+        {0, 2, 19, ERROR_CORRUPT},
         {0, 255, 1, ERROR_NEWER},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        uint8_t data[28];
+        uint8_t data[38];
         memcpy(data, settings, sizeof data);
         data[cases[i].offset] = cases[i].value;
         uint64_t directory;
@@ -135,7 +189,8 @@ static void test_names_in_order(void **state)
     (void)state;
     struct fixture fixture;
     fixture_begin(&fixture, 0, 0);
-    const struct collection_settings settings = {.dim = 4};
+    const struct vector_settings vector = {.kind = VECTOR_DENSE, .dim = 4};
+    const struct collection_settings settings = {.vectors = &vector, .vector_count = 1};
     struct span *names;
     size_t count;
     assert_int_equal(database_names(fixture.database, &fixture.arena, &names, &count), OK);
@@ -207,7 +262,8 @@ static void test_idle_collections_are_closed(void **state)
     fixture.options.max_open_collections = 3;
     fixture_open(&fixture);
     enum { COUNT = 20 };
-    const struct collection_settings settings = {.dim = 4};
+    const struct vector_settings vector = {.kind = VECTOR_DENSE, .dim = 4};
+    const struct collection_settings settings = {.vectors = &vector, .vector_count = 1};
     struct span names[COUNT];
     for (uint32_t i = 0; i < COUNT; i++) {
         names[i] = span_text(arena_format(&fixture.arena, "small %u", i));
@@ -321,7 +377,8 @@ static void test_acquire_against_delete(void **state)
     database_close(fixture.database);
     fixture.options.max_open_collections = 3;
     fixture_open(&fixture);
-    const struct collection_settings settings = {.dim = 4};
+    const struct vector_settings vector = {.kind = VECTOR_DENSE, .dim = 4};
+    const struct collection_settings settings = {.vectors = &vector, .vector_count = 1};
     for (uint32_t i = 0; i < 8; i++) {
         const char *name = arena_format(&fixture.arena, "c%u", i);
         assert_int_equal(database_create(fixture.database, span_text(name), &settings), OK);

@@ -91,9 +91,10 @@ static inline void fixture_begin(struct fixture *fixture, uint32_t first_generat
 static inline void fixture_create(struct fixture *fixture, uint32_t dim, enum metric metric,
                                   uint64_t first_slot)
 {
-    const struct collection_settings settings = {.dim = dim,
-                                                 .metric = metric,
-                                                 .seed = 42,
+    const struct vector_settings vector = {
+        .kind = VECTOR_DENSE, .metric = metric, .dim = dim, .seed = 42};
+    const struct collection_settings settings = {.vectors = &vector,
+                                                 .vector_count = dim > 0 ? 1 : 0,
                                                  .first_slot = first_slot,
                                                  .config = span_text("{}")};
     assert_int_equal(database_create(fixture->database, FIXTURE_NAME, &settings), OK);

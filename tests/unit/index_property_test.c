@@ -44,7 +44,7 @@ static struct span random_op(struct run *run, uint64_t operation, uint32_t *chan
         uint8_t *out = op_put_point(&builder, &id, has_vector,
                                     fixture_payload(&run->fixture.arena, point->payload));
         if (has_vector) {
-            model_random_vector(&run->model, collection_codec(run->fixture.collection),
+            model_random_vector(&run->model, collection_codec(run->fixture.collection, 0),
                                 &run->random, point->vector);
             memcpy(out, point->vector, run->model.dim * sizeof(float));
         }
@@ -99,20 +99,20 @@ static void check_points(struct run *run)
         assert_int_equal(view_point(&view, slot, &row), OK);
         assert_int_equal(point_id_compare(&row.id, &id), 0);
         assert_int_equal(row.version, point->version);
-        assert_int_equal(row.has_vector, point->has_vector);
+        assert_int_equal(vector_set_has(&row.vectors, 0), point->has_vector);
         assert_true(span_equal(row.payload, fixture_payload(&run->fixture.arena, point->payload)));
         assert_false(view_is_dead(&view, slot));
         points++;
         if (point->has_vector) {
             struct vector_row vector;
-            assert_int_equal(view_vector(&view, slot, &vector), OK);
-            assert_int_equal(vector_row_check(&view, &vector), OK);
+            assert_int_equal(view_vector(&view, 0, slot, &vector), OK);
+            assert_int_equal(vector_row_check(&view, 0, &vector), OK);
             assert_memory_equal(vector.vector, point->vector, run->model.dim * sizeof(float));
             vectors++;
         }
     }
     assert_int_equal(view_counters(&view)->point_count, points);
-    assert_int_equal(view_counters(&view)->vector_count, vectors);
+    assert_int_equal(view_vector_counters(&view, 0)->vector_count, vectors);
     view_close(&view);
 }
 
@@ -226,7 +226,7 @@ static void check_searches(struct run *run)
 {
     for (int n = 0; n < 4; n++) {
         float *query = arena_allocate(&run->fixture.arena, (run->model.dim + 1) * sizeof(float));
-        model_random_vector(&run->model, collection_codec(run->fixture.collection), &run->random,
+        model_random_vector(&run->model, collection_codec(run->fixture.collection, 0), &run->random,
                             query);
         struct search_request request = {.vector = query, .exact = n == 0};
         const uint64_t limits[] = {1, 5, 10, 37, MODEL_IDS, UINT64_MAX, 0};

@@ -170,7 +170,7 @@ static void test_recall_on_words(void **state)
     struct fixture fixture;
     fixture_begin(&fixture, 1024, 4096);
     fixture_create(&fixture, WORDS_DIM, METRIC_COSINE, 0);
-    float *words = read_words(collection_codec(fixture.collection));
+    float *words = read_words(collection_codec(fixture.collection, 0));
     for (uint32_t first = 0; first < WORDS; first += 500) {
         put_rows(&fixture, words, WORDS_DIM, first, 500);
     }
@@ -191,7 +191,7 @@ static void test_large_limits(void **state)
     struct fixture fixture;
     fixture_begin(&fixture, 1024, 4096);
     fixture_create(&fixture, WORDS_DIM, METRIC_COSINE, 0);
-    float *words = read_words(collection_codec(fixture.collection));
+    float *words = read_words(collection_codec(fixture.collection, 0));
     for (uint32_t first = 0; first < WORDS; first += 1000) {
         put_rows(&fixture, words, WORDS_DIM, first, 1000);
     }

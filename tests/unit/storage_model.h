@@ -78,10 +78,16 @@ struct model_generation {
     uint64_t *slots;
 };
 
+/* The vector that is written to; the ones beside it stay empty. */
+#define MODEL_VECTOR 1
+#define MODEL_VECTORS 3
+
 struct model {
-    struct environment_shape shape;
+    struct vector_shape shape; /* of MODEL_VECTOR */
+    uint64_t first_slot;
     size_t blocks_per_value;
     struct counters counters;
+    struct vector_counters vector;
     struct model_slot *slots; /* of first_slot + i */
     struct model_generation *generations;
 };
@@ -93,7 +99,9 @@ struct model {
 static UNUSED void model_init(struct model *model, const struct environment_shape *shape,
                               size_t blocks_per_value)
 {
-    *model = (struct model){.shape = *shape, .blocks_per_value = blocks_per_value};
+    *model = (struct model){.shape = shape->vectors[MODEL_VECTOR],
+                            .first_slot = shape->first_slot,
+                            .blocks_per_value = blocks_per_value};
     model->counters.next_slot = shape->first_slot;
     model->slots = allocate_zeroed(MODEL_SLOTS_MAX, sizeof *model->slots);
     model->generations = allocate_zeroed(MODEL_GENERATIONS_MAX, sizeof *model->generations);
@@ -110,10 +118,12 @@ static UNUSED void model_release(struct model *model)
 
 static UNUSED void model_copy(struct model *to, const struct model *from)
 {
-    model_init(to, &from->shape, from->blocks_per_value);
-    to->counters = from->counters; /* id_hash: XOR over live slots of mix(slot) */
+    *to = *from;
+    to->slots = allocate_zeroed(MODEL_SLOTS_MAX, sizeof *to->slots);
+    to->generations = allocate_zeroed(MODEL_GENERATIONS_MAX, sizeof *to->generations);
+    /* id_hash: XOR over live slots of mix(slot) */
     memcpy(to->slots, from->slots, MODEL_SLOTS_MAX * sizeof *to->slots);
-    for (size_t i = 0; i < from->counters.generation_count; i++) {
+    for (size_t i = 0; i < from->vector.generation_count; i++) {
         to->generations[i] = from->generations[i];
         to->generations[i].slots = allocate(MODEL_GENERATION_CODES * sizeof(uint64_t));
         memcpy(to->generations[i].slots, from->generations[i].slots,
@@ -123,7 +133,7 @@ static UNUSED void model_copy(struct model *to, const struct model *from)
 
 static inline size_t model_used(const struct model *model)
 {
-    return (size_t)(model->counters.next_slot - model->shape.first_slot);
+    return (size_t)(model->counters.next_slot - model->first_slot);
 }
 
 /* ---- writing the same to both ---- */
@@ -144,7 +154,7 @@ static UNUSED struct model_slot *model_find(const struct model *model, const str
 {
     for (size_t i = model_used(model); i-- > 0;) {
         if (model->slots[i].live && point_id_compare(&model->slots[i].id, id) == 0) {
-            *slot = model->shape.first_slot + i;
+            *slot = model->first_slot + i;
             return &model->slots[i];
         }
     }
@@ -185,12 +195,12 @@ static UNUSED enum error model_write_run(const struct model *model, struct write
     const struct run_rows rows = {
         .first_slot = first,
         .count = count,
-        .epoch = model->slots[first - model->shape.first_slot].epoch,
+        .epoch = model->slots[first - model->first_slot].epoch,
         .codes = codes,
         .factors = factors,
         .vectors = vectors,
     };
-    const enum error error = write_vectors(write, &rows);
+    const enum error error = write_vectors(write, MODEL_VECTOR, &rows);
     free(codes);
     free(factors);
     free(vectors);
@@ -222,7 +232,7 @@ static UNUSED enum error model_write_value(const struct model *model, struct wri
         blocks[i] = model_block_byte(number, value, lanes, i);
     }
     memcpy(slots, generation->slots + value * most, lanes * sizeof *slots);
-    const enum error error = write_blocks(write, number, value, blocks, slots, lanes);
+    const enum error error = write_blocks(write, MODEL_VECTOR, number, value, blocks, slots, lanes);
     free(blocks);
     free(slots);
     return error;
@@ -240,16 +250,16 @@ static UNUSED enum error model_write_generation(const struct model *model, struc
     const struct model_generation *generation = &model->generations[number];
     float *centre = allocate((model->shape.dim + 1) * sizeof(float));
     made_centre(model, MADE_CENTRE, number, centre);
-    const enum error error =
-        write_generation(write, number, generation->code_count, model_value_count(model, number),
-                         generation->sealed, generation->has_centre ? centre : NULL);
+    const enum error error = write_generation(write, MODEL_VECTOR, number, generation->code_count,
+                                              model_value_count(model, number), generation->sealed,
+                                              generation->has_centre ? centre : NULL);
     free(centre);
     return error;
 }
 
 static UNUSED void model_begin_generation(struct model *model)
 {
-    const uint64_t number = model->counters.generation_count++;
+    const uint64_t number = model->vector.generation_count++;
     assert_true(number < MODEL_GENERATIONS_MAX);
     model->generations[number] = (struct model_generation){
         .has_centre = number > 0, .slots = allocate(MODEL_GENERATION_CODES * sizeof(uint64_t))};
@@ -259,12 +269,12 @@ static UNUSED void model_begin_generation(struct model *model)
 static UNUSED enum error model_write_codes(struct model *model, struct write *write, uint64_t first,
                                            size_t count)
 {
-    if (model->counters.generation_count == 0) {
+    if (model->vector.generation_count == 0) {
         model_begin_generation(model);
     }
     enum error error = OK;
     for (size_t i = 0; i < count && error == OK; i++) {
-        const uint64_t number = model->counters.generation_count - 1;
+        const uint64_t number = model->vector.generation_count - 1;
         struct model_generation *generation = &model->generations[number];
         generation->slots[generation->code_count++] = first + i;
         const bool full = generation->code_count == MODEL_GENERATION_CODES;
@@ -277,7 +287,7 @@ static UNUSED enum error model_write_codes(struct model *model, struct write *wr
             model_begin_generation(model);
         }
     }
-    return error == OK ? model_write_generation(model, write, model->counters.generation_count - 1)
+    return error == OK ? model_write_generation(model, write, model->vector.generation_count - 1)
                        : error;
 }
 
@@ -294,8 +304,8 @@ static UNUSED enum error model_kill(struct model *model, struct write *write,
     assert_true(stored == slot);
     found->live = false;
     model->counters.point_count--;
-    model->counters.vector_count -= found->has_vector;
-    model->counters.dead_count += found->has_vector;
+    model->vector.vector_count -= found->has_vector;
+    model->vector.dead_count += found->has_vector;
     model->counters.id_hash ^= mix(slot);
     return write_remove(write, slot, id, remove_id);
 }
@@ -319,17 +329,19 @@ static UNUSED enum error model_put(struct model *model, struct write *write, uin
     const uint64_t slot = model->counters.next_slot++;
     assert_true(model_used(model) <= MODEL_SLOTS_MAX);
     const uint32_t epoch =
-        model->counters.epoch_count > 1 ? (uint32_t)model->counters.epoch_count - 1 : 0;
-    model->slots[slot - model->shape.first_slot] =
+        model->vector.epoch_count > 1 ? (uint32_t)model->vector.epoch_count - 1 : 0;
+    model->slots[slot - model->first_slot] =
         (struct model_slot){id, model->counters.operation, true, has_vector, epoch, payload_bytes};
     uint8_t *payload = allocate(payload_bytes);
     made_payload(slot, payload_bytes, payload);
-    const struct point_row row = {
-        id, model->counters.operation, has_vector, {payload, payload_bytes}};
+    struct point_row row = {id, model->counters.operation, {{0}}, {payload, payload_bytes}};
+    if (has_vector) {
+        vector_set_add(&row.vectors, MODEL_VECTOR);
+    }
     error = write_point(write, slot, &row);
     free(payload);
     model->counters.point_count++;
-    model->counters.vector_count += has_vector;
+    model->vector.vector_count += has_vector;
     model->counters.id_hash ^= mix(slot);
     return error;
 }
@@ -353,14 +365,20 @@ static UNUSED enum error model_put_group(struct model *model, struct write *writ
 
 static UNUSED enum error model_begin_epoch(struct model *model, struct write *write)
 {
-    const uint64_t count = model->counters.epoch_count;
+    const uint64_t count = model->vector.epoch_count;
     const uint32_t epoch = count > 1 ? (uint32_t)count : 1;
     float *centre = allocate(model->shape.dim * sizeof(float));
     made_centre(model, MADE_EPOCH, epoch, centre);
-    const enum error error = write_epoch(write, epoch, centre);
+    const enum error error = write_epoch(write, MODEL_VECTOR, epoch, centre);
     free(centre);
-    model->counters.epoch_count = (uint64_t)epoch + 1;
+    model->vector.epoch_count = (uint64_t)epoch + 1;
     return error;
+}
+
+static UNUSED void model_put_counters(const struct model *model, struct write *write)
+{
+    *write_counters(write) = model->counters;
+    *write_vector_counters(write, MODEL_VECTOR) = model->vector;
 }
 
 /* One random change of the kinds a server makes. */
@@ -392,9 +410,18 @@ static UNUSED void compare_bytes(const uint8_t *bytes, const void *expected, siz
     assert_memory_equal(bytes, expected, count);
 }
 
+/* Is it this vector alone, or none? */
+static UNUSED bool model_only(const struct vector_set *set, bool has_vector)
+{
+    const uint32_t first = vector_set_next(set, 0);
+    return has_vector
+               ? first == MODEL_VECTOR && vector_set_next(set, first + 1) == ENVIRONMENT_VECTORS_MAX
+               : first == ENVIRONMENT_VECTORS_MAX;
+}
+
 static UNUSED void compare_slot(const struct model *model, const struct view *view, uint64_t slot)
 {
-    const struct model_slot *expected = &model->slots[slot - model->shape.first_slot];
+    const struct model_slot *expected = &model->slots[slot - model->first_slot];
     struct point_row row;
     uint64_t named;
     assert_int_equal(view_is_dead(view, slot), !expected->live);
@@ -405,7 +432,7 @@ static UNUSED void compare_slot(const struct model *model, const struct view *vi
     }
     assert_int_equal(view_point(view, slot, &row), OK);
     assert_int_equal(point_id_compare(&row.id, &expected->id), 0);
-    assert_true(row.version == expected->version && row.has_vector == expected->has_vector);
+    assert_true(row.version == expected->version && model_only(&row.vectors, expected->has_vector));
     assert_int_equal(row.payload.bytes, expected->payload_bytes);
     for (size_t i = 0; i < row.payload.bytes; i++) {
         assert_int_equal(row.payload.data[i], made_byte(MADE_ROW, slot, 0, i));
@@ -416,13 +443,13 @@ static UNUSED void compare_slot(const struct model *model, const struct view *vi
 
 static UNUSED void compare_vector(const struct model *model, const struct view *view, uint64_t slot)
 {
-    const struct model_slot *expected = &model->slots[slot - model->shape.first_slot];
+    const struct model_slot *expected = &model->slots[slot - model->first_slot];
     struct vector_row row;
     if (!expected->has_vector) {
-        assert_int_equal(view_vector(view, slot, &row), ERROR_NOT_FOUND);
+        assert_int_equal(view_vector(view, MODEL_VECTOR, slot, &row), ERROR_NOT_FOUND);
         return;
     }
-    assert_int_equal(view_vector(view, slot, &row), OK);
+    assert_int_equal(view_vector(view, MODEL_VECTOR, slot, &row), OK);
     assert_int_equal(row.epoch, expected->epoch);
     assert_true(row.f_mul == made_float(MADE_FACTOR, slot, 0));
     assert_true(row.f_add == made_float(MADE_FACTOR, slot, 1));
@@ -432,7 +459,7 @@ static UNUSED void compare_vector(const struct model *model, const struct view *
     for (size_t i = 0; i < model->shape.dim; i++) {
         assert_true(load_float(row.vector + i * 4) == made_float(MADE_VECTOR, slot, i));
     }
-    assert_int_equal(vector_row_check(view, &row), OK);
+    assert_int_equal(vector_row_check(view, MODEL_VECTOR, &row), OK);
 }
 
 static UNUSED void compare_value(const struct model *model, const struct view *view,
@@ -443,7 +470,7 @@ static UNUSED void compare_value(const struct model *model, const struct view *v
     const size_t left = (size_t)(generation->code_count - i * most);
     const size_t lanes = left < most ? left : most;
     struct block_value value;
-    assert_int_equal(view_blocks(view, number, i, &value), OK);
+    assert_int_equal(view_blocks(view, MODEL_VECTOR, number, i, &value), OK);
     assert_int_equal(value.code_count, lanes);
     assert_int_equal(value.block_count, (lanes + 31) / 32);
     assert_int_equal((uintptr_t)value.blocks % 64, 0);
@@ -460,7 +487,7 @@ static UNUSED void compare_generation(const struct model *model, const struct vi
 {
     const struct model_generation *expected = &model->generations[number];
     struct generation generation;
-    assert_int_equal(view_generation(view, number, &generation), OK);
+    assert_int_equal(view_generation(view, MODEL_VECTOR, number, &generation), OK);
     assert_true(generation.number == number && generation.code_count == expected->code_count);
     assert_true(generation.value_count == model_value_count(model, number));
     assert_int_equal(generation.sealed, expected->sealed);
@@ -472,7 +499,8 @@ static UNUSED void compare_generation(const struct model *model, const struct vi
         compare_value(model, view, number, i);
     }
     struct block_value value;
-    assert_int_equal(view_blocks(view, number, generation.value_count, &value), ERROR_CORRUPT);
+    assert_int_equal(view_blocks(view, MODEL_VECTOR, number, generation.value_count, &value),
+                     ERROR_CORRUPT);
 }
 
 static UNUSED void compare_ids(const struct model *model, const struct view *view)
@@ -487,7 +515,7 @@ static UNUSED void compare_ids(const struct model *model, const struct view *vie
         /* Inclusive: but for the first call, the first pair is the last one again. */
         for (size_t i = first ? 0 : 1; i < count; i++) {
             assert_true((first && i == 0) || point_id_compare(&last, &pairs[i].id) < 0);
-            const struct model_slot *slot = &model->slots[pairs[i].slot - model->shape.first_slot];
+            const struct model_slot *slot = &model->slots[pairs[i].slot - model->first_slot];
             assert_true(slot->live && point_id_compare(&slot->id, &pairs[i].id) == 0);
             last = pairs[i].id;
             total++;
@@ -505,7 +533,7 @@ struct seen {
 static UNUSED enum error see_row(void *context, uint64_t slot)
 {
     struct seen *seen = context;
-    assert_true(seen->model->slots[slot - seen->model->shape.first_slot].live);
+    assert_true(seen->model->slots[slot - seen->model->first_slot].live);
     seen->count++;
     return OK;
 }
@@ -513,7 +541,7 @@ static UNUSED enum error see_row(void *context, uint64_t slot)
 static UNUSED enum error see_vector(void *context, uint64_t slot)
 {
     struct seen *seen = context;
-    assert_true(seen->model->slots[slot - seen->model->shape.first_slot].has_vector);
+    assert_true(seen->model->slots[slot - seen->model->first_slot].has_vector);
     seen->count++;
     return OK;
 }
@@ -527,19 +555,24 @@ static UNUSED void count_report(void *context, const char *text)
 /* Everything the view shows against the model. */
 static UNUSED void model_compare(const struct model *model, const struct view *view)
 {
+    static const struct vector_counters none;
     assert_memory_equal(view_counters(view), &model->counters, sizeof model->counters);
+    for (uint16_t i = 0; i < MODEL_VECTORS; i++) {
+        assert_memory_equal(view_vector_counters(view, i),
+                            i == MODEL_VECTOR ? &model->vector : &none, sizeof none);
+    }
     uint64_t vectors = 0;
-    for (uint64_t slot = model->shape.first_slot; slot < model->counters.next_slot; slot++) {
+    for (uint64_t slot = model->first_slot; slot < model->counters.next_slot; slot++) {
         compare_slot(model, view, slot);
         compare_vector(model, view, slot);
-        vectors += model->slots[slot - model->shape.first_slot].has_vector;
+        vectors += model->slots[slot - model->first_slot].has_vector;
     }
-    for (uint64_t i = 0; i < model->counters.generation_count; i++) {
+    for (uint64_t i = 0; i < model->vector.generation_count; i++) {
         compare_generation(model, view, i);
     }
-    for (uint64_t epoch = 1; epoch < model->counters.epoch_count; epoch++) {
+    for (uint64_t epoch = 1; epoch < model->vector.epoch_count; epoch++) {
         const uint8_t *centre;
-        assert_int_equal(view_epoch_centre(view, (uint32_t)epoch, &centre), OK);
+        assert_int_equal(view_epoch_centre(view, MODEL_VECTOR, (uint32_t)epoch, &centre), OK);
         for (size_t i = 0; i < model->shape.dim; i++) {
             assert_true(load_float(centre + 4 * i) == made_float(MADE_EPOCH, epoch, i));
         }
@@ -548,7 +581,7 @@ static UNUSED void model_compare(const struct model *model, const struct view *v
     struct seen rows = {model, 0}, runs = {model, 0};
     assert_int_equal(view_each_row(view, see_row, &rows), OK);
     assert_true(rows.count == model->counters.point_count);
-    assert_int_equal(view_each_vector(view, see_vector, &runs), OK);
+    assert_int_equal(view_each_vector(view, MODEL_VECTOR, see_vector, &runs), OK);
     assert_true(runs.count == vectors);
     size_t problems = 0;
     assert_int_equal(view_check_all(view, count_report, &problems), OK);
@@ -596,12 +629,17 @@ static UNUSED struct store *open_store(const char *path, const struct store_opti
     return store;
 }
 
-static UNUSED struct environment_shape small_shape(uint32_t dim)
+/* vectors: of the result, the caller's. Beside the vector that is written to one that has no codes
+ * and one that stays empty. */
+static UNUSED struct environment_shape small_shape(uint32_t dim,
+                                                   struct vector_shape vectors[MODEL_VECTORS])
 {
-    return (struct environment_shape){.dim = dim,
-                                      .code_bytes = (dim + 1) / 2,
-                                      .block_bytes = (dim + 3) / 4 * 16 + 256,
-                                      .first_slot = (UINT64_C(1) << 32) - 100};
+    memset(vectors, 0, MODEL_VECTORS * sizeof *vectors);
+    vectors[MODEL_VECTOR] = (struct vector_shape){
+        .dim = dim, .code_bytes = (dim + 1) / 2, .block_bytes = (dim + 3) / 4 * 16 + 256};
+    vectors[MODEL_VECTOR + 1] = vectors[MODEL_VECTOR];
+    return (struct environment_shape){
+        .vectors = vectors, .vector_count = MODEL_VECTORS, .first_slot = (UINT64_C(1) << 32) - 100};
 }
 
 #endif

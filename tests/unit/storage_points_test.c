@@ -6,6 +6,7 @@ struct fixture {
     struct store_options options;
     struct store *store;
     uint64_t directory;
+    struct vector_shape vectors[MODEL_VECTORS];
     struct environment_shape shape;
     struct environment *environment;
     struct model model;
@@ -14,6 +15,7 @@ struct fixture {
 static void fixture_open(struct fixture *fixture)
 {
     fixture->store = open_store(fixture->path, &fixture->options);
+    fixture->shape.vectors = fixture->vectors; /* the fixture may have been copied */
     uint8_t *settings;
     size_t bytes;
     if (catalog_get(fixture->store, span_text("test"), &fixture->directory, &settings, &bytes) ==
@@ -39,9 +41,10 @@ static struct fixture fixture_new(uint32_t dim, uint64_t map_bytes)
 {
     struct fixture fixture = {.path = scratch_directory(), .options = small_options()};
     fixture.options.map_initial_bytes = map_bytes;
-    fixture.shape = small_shape(dim);
+    fixture.shape = small_shape(dim, fixture.vectors);
     fixture_open(&fixture);
-    model_init(&fixture.model, &fixture.shape, environment_blocks_per_value(fixture.environment));
+    model_init(&fixture.model, &fixture.shape,
+               environment_blocks_per_value(fixture.environment, MODEL_VECTOR));
     return fixture;
 }
 
@@ -67,7 +70,7 @@ static void commit_steps(struct fixture *fixture, struct random *random, uint64_
     for (size_t i = 0; i < steps; i++) {
         assert_int_equal(model_step(&fixture->model, write, random, ids), OK);
     }
-    *write_counters(write) = fixture->model.counters;
+    model_put_counters(&fixture->model, write);
     assert_int_equal(write_commit(write), OK);
 }
 
@@ -170,7 +173,7 @@ static void test_single(void **state)
         assert_int_equal(write_begin(fixture.environment, &write), OK);
         fixture.model.counters.operation++;
         assert_int_equal(model_put_group(&fixture.model, write, &random, 100000, 1), OK);
-        *write_counters(write) = fixture.model.counters;
+        model_put_counters(&fixture.model, write);
         assert_int_equal(write_commit(write), OK);
     }
     compare_now(&fixture);

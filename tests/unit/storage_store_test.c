@@ -431,7 +431,8 @@ static void test_killed(void **state)
         assert_int_equal(count_entries(path, "collections"), rows[i].there);
         assert_int_equal(count_entries(path, "trash"), 0);
         if (rows[i].there) {
-            const struct environment_shape shape = small_shape(8);
+            struct vector_shape vectors[MODEL_VECTORS];
+            const struct environment_shape shape = small_shape(8, vectors);
             struct environment *environment;
             assert_int_equal(environment_open(store, directory, &shape, &environment), OK);
             environment_close(environment);

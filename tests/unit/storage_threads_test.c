@@ -9,6 +9,7 @@ enum { READERS = 3, COMMITS = 60, IDS = 300 };
 
 struct shared {
     struct environment *environment;
+    struct vector_shape vectors[MODEL_VECTORS];
     struct environment_shape shape;
     atomic_bool done;
     atomic_uint views;
@@ -47,10 +48,11 @@ static enum error sum_row(void *context, uint64_t slot)
     EXPECT(sum->reader, view_slot(sum->view, &row.id, &named) == OK && named == slot);
     EXPECT(sum->reader, !view_is_dead(sum->view, slot));
     struct vector_row vector;
-    if (row.has_vector) {
-        const enum error error = view_vector(sum->view, slot, &vector);
+    if (vector_set_has(&row.vectors, MODEL_VECTOR)) {
+        const enum error error = view_vector(sum->view, MODEL_VECTOR, slot, &vector);
         EXPECT(sum->reader, error == OK);
-        EXPECT(sum->reader, error == OK && vector_row_check(sum->view, &vector) == OK);
+        EXPECT(sum->reader,
+               error == OK && vector_row_check(sum->view, MODEL_VECTOR, &vector) == OK);
         EXPECT(sum->reader,
                error == OK && load_float(vector.vector) == made_float(MADE_VECTOR, slot, 0));
     }
@@ -60,13 +62,13 @@ static enum error sum_row(void *context, uint64_t slot)
 static uint64_t count_codes(struct reader *reader, const struct view *view)
 {
     uint64_t codes = 0;
-    for (uint64_t i = 0; i < view_counters(view)->generation_count; i++) {
+    for (uint64_t i = 0; i < view_vector_counters(view, MODEL_VECTOR)->generation_count; i++) {
         struct generation generation = {0};
-        EXPECT(reader, view_generation(view, i, &generation) == OK);
+        EXPECT(reader, view_generation(view, MODEL_VECTOR, i, &generation) == OK);
         uint64_t in_generation = 0;
         for (uint64_t j = 0; j < generation.value_count; j++) {
             struct block_value value = {0};
-            EXPECT(reader, view_blocks(view, generation.number, j, &value) == OK);
+            EXPECT(reader, view_blocks(view, MODEL_VECTOR, generation.number, j, &value) == OK);
             for (size_t lane = 0; lane < value.code_count; lane++) {
                 codes += !view_is_dead(view, load64(value.slots + 8 * lane));
             }
@@ -92,7 +94,8 @@ static void *read_views(void *argument)
             struct sum sum = {reader, &view, 0, 0};
             EXPECT(reader, view_each_row(&view, sum_row, &sum) == OK);
             EXPECT(reader, sum.count == counters.point_count && sum.hash == counters.id_hash);
-            EXPECT(reader, count_codes(reader, &view) == counters.vector_count);
+            EXPECT(reader, count_codes(reader, &view) ==
+                               view_vector_counters(&view, MODEL_VECTOR)->vector_count);
         }
         view_close(&view);
         atomic_fetch_add(&shared->views, 1);
@@ -106,7 +109,7 @@ static void commit_group(struct model *model, struct environment *environment,
     struct write *write;
     assert_int_equal(write_begin(environment, &write), OK);
     assert_int_equal(model_step(model, write, random, IDS), OK);
-    *write_counters(write) = model->counters;
+    model_put_counters(model, write);
     const uint64_t operation = model->counters.operation;
     assert_int_equal(write_commit(write), OK);
     /* Whoever is answered after the commit reads what was written. */
@@ -123,12 +126,14 @@ static void run_threads(uint64_t map_initial_bytes, uint64_t seed)
     options.map_initial_bytes = map_initial_bytes;
     options.reader_count = READERS + 1;
     struct store *store = open_store(path, &options);
-    struct shared shared = {.shape = small_shape(64)};
+    struct shared shared = {0};
+    shared.shape = small_shape(64, shared.vectors);
     uint64_t directory;
     assert_int_equal(catalog_create(store, span_text("t"), span_text(""), &directory), OK);
     assert_int_equal(environment_open(store, directory, &shared.shape, &shared.environment), OK);
     struct model model;
-    model_init(&model, &shared.shape, environment_blocks_per_value(shared.environment));
+    model_init(&model, &shared.shape,
+               environment_blocks_per_value(shared.environment, MODEL_VECTOR));
     struct random random = {seed};
     pthread_t threads[READERS];
     struct reader readers[READERS];
@@ -208,7 +213,8 @@ static void test_versions_exhausted(void **state)
     struct store_options options = small_options();
     options.reader_count = HOLDERS;
     struct store *store = open_store(path, &options);
-    const struct environment_shape shape = small_shape(8);
+    struct vector_shape vectors[MODEL_VECTORS];
+    const struct environment_shape shape = small_shape(8, vectors);
     struct environment *environment;
     uint64_t directory;
     assert_int_equal(catalog_create(store, span_text("t"), span_text(""), &directory), OK);

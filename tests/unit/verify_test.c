@@ -113,9 +113,10 @@ static void test_counters(void **state)
         begin(&fixture, 0);
         struct write *write = begin_write(&fixture);
         struct counters *counters = write_counters(write);
+        struct vector_counters *vector = write_vector_counters(write, 0);
         *(i == 0   ? &counters->point_count
-          : i == 1 ? &counters->vector_count
-          : i == 2 ? &counters->dead_count
+          : i == 1 ? &vector->vector_count
+          : i == 2 ? &vector->dead_count
                    : &counters->id_hash) += 1;
         assert_int_equal(write_commit(write), OK);
         expect_problem(&fixture, names[i]);
@@ -164,7 +165,7 @@ static void test_a_point_without_codes(void **state)
     struct write *write = begin_write(&fixture);
     struct counters *counters = write_counters(write);
     const struct point_row row = {
-        .id = point_id_number(999999), .version = counters->operation, .has_vector = true};
+        .id = point_id_number(999999), .version = counters->operation, .vectors = {{1}}};
     assert_int_equal(write_point(write, counters->next_slot++, &row), OK);
     assert_int_equal(write_commit(write), OK);
     struct reports reports;
@@ -181,7 +182,7 @@ static void test_codes_without_a_point(void **state)
     struct fixture fixture;
     begin(&fixture, 0);
     struct write *write = begin_write(&fixture);
-    const struct codec *codec = collection_codec(fixture.collection);
+    const struct codec *codec = collection_codec(fixture.collection, 0);
     float *vector = calloc(DIM, sizeof *vector);
     uint8_t *code = calloc(1, codec_code_bytes(codec, 4));
     assert_non_null(vector);
@@ -192,7 +193,7 @@ static void test_codes_without_a_point(void **state)
                                   .codes = code,
                                   .factors = factors,
                                   .vectors = vector};
-    assert_int_equal(write_vectors(write, &rows), OK);
+    assert_int_equal(write_vectors(write, 0, &rows), OK);
     assert_int_equal(write_commit(write), OK);
     expect_problem(&fixture, "belongs to no live point");
     free(vector);
@@ -205,17 +206,17 @@ static void rewrite_value(struct fixture *fixture,
                           void (*change)(struct fixture *fixture, uint8_t *blocks, uint64_t *slots))
 {
     struct view view = fixture_view(fixture);
-    const struct codec *codec = collection_codec(fixture->collection);
+    const struct codec *codec = collection_codec(fixture->collection, 0);
     const size_t per_value =
-        environment_blocks_per_value(collection_environment(fixture->collection));
+        environment_blocks_per_value(collection_environment(fixture->collection), 0);
     uint8_t *blocks = calloc(per_value, codec_block_bytes(codec));
     uint64_t *slots = calloc(per_value * CODEC_BLOCK_LANES, sizeof *slots);
     assert_non_null(blocks);
     assert_non_null(slots);
     struct generation generation;
     struct block_value value;
-    assert_int_equal(view_generation(&view, 1, &generation), OK);
-    assert_int_equal(view_blocks(&view, 1, 0, &value), OK);
+    assert_int_equal(view_generation(&view, 0, 1, &generation), OK);
+    assert_int_equal(view_blocks(&view, 0, 1, 0, &value), OK);
     const size_t codes = value.code_count;
     assert_true(codes > 10);
     memcpy(blocks, value.blocks, value.block_count * codec_block_bytes(codec));
@@ -223,7 +224,7 @@ static void rewrite_value(struct fixture *fixture,
     view_close(&view);
     change(fixture, blocks, slots);
     struct write *write = begin_write(fixture);
-    assert_int_equal(write_blocks(write, 1, 0, blocks, slots, codes), OK);
+    assert_int_equal(write_blocks(write, 0, 1, 0, blocks, slots, codes), OK);
     assert_int_equal(write_commit(write), OK);
     free(blocks);
     free(slots);
@@ -266,13 +267,13 @@ static void test_generation_counts(void **state)
     begin(&fixture, 0);
     struct view view = fixture_view(&fixture);
     struct generation generation;
-    const uint64_t last = view_counters(&view)->generation_count - 1;
-    assert_int_equal(view_generation(&view, last, &generation), OK);
+    const uint64_t last = view_vector_counters(&view, 0)->generation_count - 1;
+    assert_int_equal(view_generation(&view, 0, last, &generation), OK);
     float centre[DIM];
     memcpy(centre, generation.centre, sizeof centre);
     view_close(&view);
     struct write *write = begin_write(&fixture);
-    assert_int_equal(write_generation(write, last, generation.code_count + 1,
+    assert_int_equal(write_generation(write, 0, last, generation.code_count + 1,
                                       generation.value_count, false, centre),
                      OK);
     assert_int_equal(write_commit(write), OK);

@@ -89,8 +89,10 @@ static enum error run(struct writer *writer, struct job *job)
 
 static enum error control(struct writer *writer, enum write_kind kind, const char *name)
 {
+    const struct vector_settings vector = {
+        .kind = VECTOR_DENSE, .dim = DIM, .metric = METRIC_EUCLID, .seed = 7};
     const struct collection_settings settings = {
-        .dim = DIM, .metric = METRIC_EUCLID, .seed = 7, .config = span_text("{}")};
+        .vectors = &vector, .vector_count = 1, .config = span_text("{}")};
     struct job job;
     job_init(&job);
     job.write.kind = kind;
@@ -135,7 +137,7 @@ struct held {
 
 static void writer_hold(struct writer *writer, struct held *held)
 {
-    static const struct collection_settings settings = {.dim = 0};
+    static const struct collection_settings settings = {0};
     job_init(&held->job);
     sem_init(&held->reached, 0, 0);
     sem_init(&held->go, 0, 0);
