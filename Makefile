@@ -137,9 +137,9 @@ run-tests: $(TESTS) $(BUILD)/kith
 	@KITH=$(BUILD)/kith PYTHON=$(PYTHON) tests/run_tests.sh $(TESTS)
 
 asan:
-	@$(MAKE) --no-print-directory -j2 V=asan CC=$(CC) unit
+	@$(MAKE) --no-print-directory -j2 V=asan CC="$(CC)" unit
 tsan:
-	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp $(TSAN_OPTIONS)" $(MAKE) --no-print-directory -j2 V=tsan CC=$(CC) unit
+	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp $(TSAN_OPTIONS)" $(MAKE) --no-print-directory -j2 V=tsan CC="$(CC)" unit
 
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz-clang/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
 fuzz:
