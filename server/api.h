@@ -99,9 +99,14 @@ void request_ok(struct http_request *request, struct text *out);
 
 /* ---- the query string: parameters.c ---- */
 
-/* One parameter of the query string, percent-decoded (+ is a blank) into the request's arena. The
- * first of that name counts. false: absent. A parameter without '=' is there with an empty value.
- */
+#define PARAMETERS_MAX 64
+
+/* Is every name there but once, and are they no more than PARAMETERS_MAX? To be asked before any of
+ * them is read: which of two counts is how checks are got round. false: the request has been ended
+ * with 400. */
+bool request_parameters_distinct(struct http_request *request);
+/* One parameter of the query string, percent-decoded (+ is a blank) into the request's arena.
+ * false: absent. A parameter without '=' is there with an empty value. */
 bool request_parameter(struct http_request *request, const char *name, struct span *value);
 /* Typed: absent leaves *value alone. false: there but malformed or out of [min, max]; the request
  * has been ended with 400 "Deserialize error in query parameters: ..." or 422. */

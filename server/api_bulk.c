@@ -68,8 +68,8 @@ static int put_failure(struct bulk *bulk, struct text *out)
                                bulk->refusal.text, refusal_suffix(&bulk->refusal));
     }
     if (bulk->refusal.kind != REFUSAL_NONE || bulk->points > 0)
-        message = arena_format(arena, "%s; %" PRIu64 " points before it were accepted and are kept",
-                               message, bulk->points);
+        message = arena_format(arena, "%s; %" PRIu64 " points before it were accepted%s", message,
+                               bulk->points, bulk->error == ERROR_NOT_FOUND ? "" : " and are kept");
     text_puts(out, "{\"status\":{\"error\":");
     text_json_string(out, span_text(message));
     text_printf(out, "},\"time\":%.9f,\"accepted\":%" PRIu64 "}",
@@ -104,7 +104,7 @@ void bulk_finish(struct bulk *bulk)
     int status = 200;
     if (bulk->refusal.kind != REFUSAL_NONE || bulk->error != OK)
         status = put_failure(bulk, &out);
-    else if (!bulk->gone)
+    else
         put_success(bulk, &out);
     bulk_input_release(&bulk->input);
     release_numbers(bulk);

@@ -33,6 +33,17 @@ static bool count_point(struct upsert *upsert, uint64_t count)
                   upsert->point_max);
 }
 
+/* Say which item of a list is wrong, in the scanner's words or the refusal's; false. */
+static bool name_item(struct upsert *upsert, const char *list, uint64_t i)
+{
+    struct body *body = &upsert->body;
+    if (body->refusal.kind == REFUSAL_NONE)
+        return json_fail_within(&body->json, "%s[%" PRIu64 "]", list, i);
+    body->refusal.text =
+        arena_format(body->arena, "%s (%s[%" PRIu64 "])", body->refusal.text, list, i);
+    return false;
+}
+
 /* ---- {"points": [...]} ---- */
 
 static bool read_points(struct upsert *upsert)
@@ -44,9 +55,10 @@ static bool read_points(struct upsert *upsert)
         return false;
     while (json_element(json)) {
         struct point point;
-        if (!count_point(upsert, ++upsert->point_count) ||
-            !point_read(&upsert->reader, &upsert->body, &point))
+        if (!count_point(upsert, ++upsert->point_count))
             return false;
+        if (!point_read(&upsert->reader, &upsert->body, &point))
+            return name_item(upsert, "points", upsert->point_count - 1);
         point_put(&upsert->reader, &point);
     }
     return !json_failed(json);
@@ -88,8 +100,10 @@ static bool read_ids(struct upsert *upsert, struct column *ids)
         return false;
     while (json_element(json)) {
         struct point_id *id = column_add(upsert->body.arena, ids, sizeof *id);
-        if (!count_point(upsert, ids->count) || !api_read_id(json, id))
+        if (!count_point(upsert, ids->count))
             return false;
+        if (!api_read_id(json, id))
+            return name_item(upsert, "batch.ids", ids->count - 1);
     }
     return !json_failed(json);
 }
@@ -103,9 +117,10 @@ static bool read_rows(struct upsert *upsert, struct column *vectors)
     if (!json_enter_array(json))
         return false;
     while (json_element(json)) {
-        if (!count_point(upsert, vectors->count + 1) ||
-            !vector_read_array(&upsert->reader, &upsert->body, upsert->reader.row))
+        if (!count_point(upsert, vectors->count + 1))
             return false;
+        if (!vector_read_array(&upsert->reader, &upsert->body, upsert->reader.row))
+            return name_item(upsert, "batch.vectors", vectors->count);
         memcpy(column_add(upsert->body.arena, vectors, row_bytes), upsert->reader.row, row_bytes);
     }
     return !json_failed(json);
@@ -148,9 +163,10 @@ static bool read_payloads(struct upsert *upsert, struct column *payloads)
         return false;
     while (json_element(json)) {
         struct span *payload = column_add(upsert->body.arena, payloads, sizeof *payload);
-        if (!count_point(upsert, payloads->count) ||
-            !payload_read(&upsert->reader, &upsert->body, payload))
+        if (!count_point(upsert, payloads->count))
             return false;
+        if (!payload_read(&upsert->reader, &upsert->body, payload))
+            return name_item(upsert, "batch.payloads", payloads->count - 1);
     }
     return !json_failed(json);
 }

@@ -76,7 +76,6 @@ struct bulk {
     struct refusal refusal;   /* the verdict, if it is about the input */
     const char *where;        /* "line 7: ", in the request's arena */
     enum error error;         /* or if it is about storage */
-    bool gone;                /* the peer: nobody reads the answer */
 };
 
 /* ---- bulk_run.c ---- */
@@ -105,7 +104,8 @@ enum bulk_progress {
 
 /* Records from the input into bulk->filling. */
 enum bulk_progress bulk_fill(struct bulk *bulk);
-/* The dimension the body shows, without consuming a record: BULK_DONE when known. */
+/* The dimension the body shows, without consuming a record: BULK_DONE when known. The first record
+ * is judged whole, so that a body without a good one creates nothing. */
 enum bulk_progress bulk_look_at_dim(struct bulk *bulk, uint32_t *dim);
 /* A fault of the record at hand (its number goes into bulk->where); BULK_BAD. */
 enum bulk_progress bulk_refuse(struct bulk *bulk, enum refusal_kind kind, const char *format, ...)

@@ -65,7 +65,7 @@ static enum bulk_input_state take(struct bulk_input *input, uint8_t **chunk, siz
     if (state == HTTP_STREAM_BROKEN) {
         free(*chunk);
         *chunk = NULL;
-        return BULK_INPUT_GONE;
+        return BULK_INPUT_CUT;
     }
     if (*bytes > 0)
         return BULK_INPUT_MORE;

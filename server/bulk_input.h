@@ -13,7 +13,7 @@ enum bulk_input_state {
     BULK_INPUT_MORE,      /* there are more bytes than before */
     BULK_INPUT_WAIT,      /* none now; stream() will tell */
     BULK_INPUT_END,       /* all of the body is there */
-    BULK_INPUT_GONE,      /* the peer went away */
+    BULK_INPUT_CUT,       /* the rest will not come: too slow, malformed, or the peer is gone */
     BULK_INPUT_BROKEN,    /* damaged or cut gzip */
     BULK_INPUT_TOO_LARGE, /* a gzip bomb */
 };

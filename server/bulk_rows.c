@@ -95,6 +95,13 @@ static void drop_line_one(struct refusal *refusal, struct arena *arena)
                                      refusal->text, found + sizeof here - 1);
 }
 
+static enum bulk_progress refuse_line(struct bulk *bulk, struct body *body, struct arena *arena)
+{
+    (void)body_good(body);
+    drop_line_one(&body->refusal, arena);
+    return bad(bulk, &body->refusal, where_now(bulk));
+}
+
 static bool put_line(struct bulk *bulk, struct span line)
 {
     struct bulk_step *step = bulk->filling;
@@ -102,9 +109,7 @@ static bool put_line(struct bulk *bulk, struct span line)
     struct point point;
     body_begin(&body, line, &step->arena);
     if (!point_read(&bulk->reader, &body, &point) || !body_end(&body)) {
-        (void)body_good(&body);
-        drop_line_one(&body.refusal, &step->arena);
-        bad(bulk, &body.refusal, where_now(bulk));
+        refuse_line(bulk, &body, &step->arena);
         return false;
     }
     point_put(&bulk->reader, &point);
@@ -164,22 +169,35 @@ static bool line_dim(struct body *body, size_t *count)
     return body_end(body);
 }
 
+/* Read the line as it will be read again, once there is a collection of `dim` dimensions. */
+static bool try_line(struct bulk *bulk, struct body *body, struct span line, uint32_t dim)
+{
+    struct arena *arena = &bulk->request->arena;
+    struct point_reader reader = {
+        .dim = dim,
+        .payload_bytes_max = bulk->service->config->strict.payload_bytes_max,
+        .row = arena_allocate(arena, (dim + 1) * sizeof(float)),
+    };
+    struct point point;
+    body_begin(body, line, arena);
+    return point_read(&reader, body, &point) && body_end(body);
+}
+
 static enum bulk_progress look_at_line(struct bulk *bulk, struct span line, uint32_t *dim)
 {
     struct body body;
     size_t count = 0;
     body_begin(&body, line, &bulk->request->arena);
-    if (!line_dim(&body, &count)) {
-        (void)body_good(&body);
-        drop_line_one(&body.refusal, &bulk->request->arena);
-        return bad(bulk, &body.refusal, where_now(bulk));
-    }
+    if (!line_dim(&body, &count))
+        return refuse_line(bulk, &body, &bulk->request->arena);
     if (count == 0 || count > CODEC_DIM_MAX)
         return bulk_refuse(bulk, REFUSAL_INPUT,
                            "cannot create the collection from a vector of %zu dimensions, must be "
                            "from 1 to %u",
                            count, CODEC_DIM_MAX);
     *dim = (uint32_t)count;
+    if (!try_line(bulk, &body, line, *dim))
+        return refuse_line(bulk, &body, &bulk->request->arena);
     return BULK_DONE;
 }
 
@@ -249,18 +267,37 @@ static enum bulk_progress check_header(struct bulk *bulk)
     return BULK_DONE;
 }
 
-static bool put_row(struct bulk *bulk, const uint8_t *bytes)
+/* Widen a row into out[dim] and judge it. */
+static bool read_row(struct bulk *bulk, const uint8_t *bytes, float *out)
 {
-    struct point point = {.id = point_id_number(bulk->next_id), .row = bulk->reader.row};
     uint32_t column = 0;
-    if (!npy_row(&bulk->header, bytes, point.row, &column)) {
+    if (!npy_row(&bulk->header, bytes, out, &column)) {
         bulk_refuse(bulk, REFUSAL_INPUT, "column %" PRIu32 " is not a finite number", column);
         return false;
     }
-    if (!vector_is_sane(point.row, bulk->reader.dim)) {
+    if (!vector_is_sane(out, bulk->header.dim)) {
         bulk_refuse(bulk, REFUSAL_INPUT, VECTOR_TOO_LONG_TEXT, (double)VECTOR_NORM2_MAX);
         return false;
     }
+    return true;
+}
+
+/* The present row is not whole: more must come, or the body is cut. */
+static enum bulk_progress short_row(struct bulk *bulk, size_t bytes)
+{
+    if (!bulk->input_ended)
+        return BULK_MORE;
+    return bulk_refuse(bulk, REFUSAL_INPUT,
+                       "NPY: the body ends after %zu of the row's %" PRIu32
+                       " bytes; the header announces %" PRIu64 " rows",
+                       bytes, bulk->header.row_bytes, bulk->header.rows);
+}
+
+static bool put_row(struct bulk *bulk, const uint8_t *bytes)
+{
+    struct point point = {.id = point_id_number(bulk->next_id), .row = bulk->reader.row};
+    if (!read_row(bulk, bytes, point.row))
+        return false;
     point_put(&bulk->reader, &point);
     bulk->filling->point_count++;
     bulk->next_id++;
@@ -287,18 +324,28 @@ static enum bulk_progress fill_rows(struct bulk *bulk)
         struct span held = bulk_input_span(&bulk->input);
         if (step_is_full(bulk->filling))
             return BULK_FULL;
-        if (held.bytes < row_bytes && bulk->input_ended)
-            return bulk_refuse(bulk, REFUSAL_INPUT,
-                               "NPY: the body ends after %zu of the row's %zu bytes; the header "
-                               "announces %" PRIu64 " rows",
-                               held.bytes, row_bytes, bulk->header.rows);
         if (held.bytes < row_bytes)
-            return BULK_MORE;
+            return short_row(bulk, held.bytes);
         if (!put_row(bulk, held.data))
             return BULK_BAD;
         bulk_input_use(&bulk->input, row_bytes);
     }
     return end_of_rows(bulk);
+}
+
+static enum bulk_progress look_at_rows(struct bulk *bulk, uint32_t *dim)
+{
+    enum bulk_progress progress = bulk->has_header ? BULK_DONE : read_header(bulk);
+    if (progress != BULK_DONE)
+        return progress;
+    *dim = bulk->header.dim;
+    struct span held = bulk_input_span(&bulk->input);
+    if (bulk->header.rows == 0)
+        return BULK_DONE;
+    if (held.bytes < bulk->header.row_bytes)
+        return short_row(bulk, held.bytes);
+    float *row = arena_allocate(&bulk->request->arena, *dim * sizeof *row);
+    return read_row(bulk, held.data, row) ? BULK_DONE : BULK_BAD;
 }
 
 /* ---- both ---- */
@@ -322,9 +369,5 @@ enum bulk_progress bulk_fill(struct bulk *bulk)
 
 enum bulk_progress bulk_look_at_dim(struct bulk *bulk, uint32_t *dim)
 {
-    if (bulk->format == BULK_NDJSON)
-        return look_at_lines(bulk, dim);
-    enum bulk_progress progress = bulk->has_header ? BULK_DONE : read_header(bulk);
-    *dim = bulk->header.dim;
-    return progress;
+    return bulk->format == BULK_NDJSON ? look_at_lines(bulk, dim) : look_at_rows(bulk, dim);
 }

@@ -238,15 +238,23 @@ static void submit_create(struct bulk *bulk, uint32_t dim)
 
 enum run_result { RUN_AGAIN, RUN_WAIT, RUN_OVER };
 
+/* What came whole is kept as before any other fault. Whether anybody hears of it is http's to know,
+ * and the status too: the kind only chooses the text's first words. */
+static void refuse_cut(struct bulk *bulk)
+{
+    const char *why;
+    int status = http_stream_failure(bulk->request, &why);
+    bulk_refuse(bulk, status == 408 ? REFUSAL_TIMEOUT : REFUSAL_REQUEST, "%s", why);
+}
+
 static void judge_input(struct bulk *bulk, enum bulk_input_state state)
 {
     switch (state) {
     case BULK_INPUT_END:
         bulk->input_ended = true;
         return;
-    case BULK_INPUT_GONE:
-        bulk->gone = true;
-        step_drop(bulk);
+    case BULK_INPUT_CUT:
+        refuse_cut(bulk);
         break;
     case BULK_INPUT_BROKEN:
         bulk_refuse(bulk, REFUSAL_INPUT, "the gzip data is damaged or cut");

@@ -71,9 +71,10 @@ bool field_u64(struct body *body, const char *name, uint64_t min, uint64_t *valu
 {
     if (field_null(body))
         return true;
-    if (!expect(body, name, json_peek(&body->json) == JSON_NUMBER, "an unsigned integer") ||
-        !json_u64(&body->json, value))
+    if (!expect(body, name, json_peek(&body->json) == JSON_NUMBER, "an unsigned integer"))
         return false;
+    if (!json_u64(&body->json, value))
+        return json_fail_within(&body->json, "%s", name);
     if (*value >= min)
         return true;
     return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
@@ -85,9 +86,10 @@ bool field_double(struct body *body, const char *name, double min, double *value
 {
     if (field_null(body))
         return true;
-    if (!expect(body, name, json_peek(&body->json) == JSON_NUMBER, "a number") ||
-        !json_double(&body->json, value))
+    if (!expect(body, name, json_peek(&body->json) == JSON_NUMBER, "a number"))
         return false;
+    if (!json_double(&body->json, value))
+        return json_fail_within(&body->json, "%s", name);
     *present = true;
     if (*value >= min)
         return true;

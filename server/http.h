@@ -131,6 +131,10 @@ enum http_stream_state { HTTP_STREAM_MORE, HTTP_STREAM_END, HTTP_STREAM_BROKEN }
 enum http_stream_state http_stream_take(struct http_request *request, uint8_t **data,
                                         size_t *bytes);
 
+/* Why the body of a streamed request is HTTP_STREAM_BROKEN: the status that will be sent and its
+ * text (static); HTTP_PEER_GONE when nobody is left to read it. After http_stream_take said so. */
+int http_stream_failure(const struct http_request *request, const char **why);
+
 /* Figures for metrics; loop thread. */
 struct http_figures {
     uint64_t connections, requests, rejected, body_bytes_held;

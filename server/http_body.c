@@ -205,6 +205,14 @@ enum http_stream_state http_stream_take(struct http_request *request, uint8_t **
     return state;
 }
 
+/* Written before the queue was marked as broken, under its lock. */
+int http_stream_failure(const struct http_request *request, const char **why)
+{
+    const struct http_exchange *exchange = (const struct http_exchange *)(const void *)request;
+    *why = exchange->failed_status == 0 ? "the connection was lost" : exchange->failed_why;
+    return exchange->failed_status == 0 ? HTTP_PEER_GONE : exchange->failed_status;
+}
+
 void http_stream_release(struct http_exchange *exchange)
 {
     struct http_stream_queue *queue = &exchange->stream;

@@ -50,6 +50,19 @@ bool json_fail(struct json *json, const char *format, ...)
     return false;
 }
 
+bool json_fail_within(struct json *json, const char *format, ...)
+{
+    char where[256];
+    va_list arguments;
+    if (json->why == NULL)
+        return false;
+    va_start(arguments, format);
+    vsnprintf(where, sizeof where, format, arguments);
+    va_end(arguments);
+    json->why = arena_format(json->arena, "%s: %s", where, json->why);
+    return false;
+}
+
 static inline void skip_blanks(struct json *json)
 {
     while (json->next < json->end && (*json->next == ' ' || *json->next == '\n' ||

@@ -80,6 +80,9 @@ bool json_skip(struct json *json); /* any value, checked */
 /* Error state: record a message of the caller's own (first one wins; " at line 1 column 9" is
  * added). Returns false, so that `return json_fail(...)` reads well. */
 bool json_fail(struct json *json, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Say of what a recorded failure is: the words and ": " go before its message. Returns false. */
+bool json_fail_within(struct json *json, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 bool json_failed(const struct json *json);
 /* Must be at the end of the document. */
 bool json_finish(struct json *json);

@@ -44,18 +44,52 @@ static bool query_next(struct span *rest, struct span *pair)
     return true;
 }
 
+/* The part of a pair before its '='. */
+static struct span pair_key(struct span pair)
+{
+    const uint8_t *equals = pair.bytes == 0 ? NULL : memchr(pair.data, '=', pair.bytes);
+    return span_of(pair.data, equals == NULL ? pair.bytes : (size_t)(equals - pair.data));
+}
+
+bool request_parameters_distinct(struct http_request *request)
+{
+    struct span rest = request->query, pair, keys[PARAMETERS_MAX];
+    size_t count = 0;
+    while (query_next(&rest, &pair)) {
+        if (pair.bytes == 0)
+            continue; /* "a=1&&b=2" */
+        if (count == PARAMETERS_MAX) {
+            request_fail(request, 400,
+                         "Deserialize error in query parameters: more than %d parameters",
+                         PARAMETERS_MAX);
+            return false;
+        }
+        struct span key = query_decode(&request->arena, pair_key(pair));
+        for (size_t i = 0; i < count; i++) {
+            if (!span_equal(keys[i], key))
+                continue;
+            request_fail(request, 400,
+                         "Deserialize error in query parameters: duplicate field `%.*s`",
+                         (int)(key.bytes > 128 ? 128 : key.bytes), (const char *)key.data);
+            return false;
+        }
+        keys[count++] = key;
+    }
+    return true;
+}
+
 bool request_parameter(struct http_request *request, const char *name, struct span *value)
 {
     struct span rest = request->query, pair;
     while (query_next(&rest, &pair)) {
-        const uint8_t *equals = pair.bytes == 0 ? NULL : memchr(pair.data, '=', pair.bytes);
-        size_t key_bytes = equals == NULL ? pair.bytes : (size_t)(equals - pair.data);
+        size_t key_bytes = pair_key(pair).bytes;
         struct span key = query_decode(&request->arena, span_of(pair.data, key_bytes));
         if (!span_equal(key, span_text(name)))
             continue;
         *value = span_of(NULL, 0);
-        if (equals != NULL)
-            *value = query_decode(&request->arena, span_of(equals + 1, pair.bytes - key_bytes - 1));
+        if (key_bytes < pair.bytes)
+            *value = query_decode(&request->arena,
+                                  span_of(pair.data + key_bytes + 1, pair.bytes - key_bytes - 1));
         return true;
     }
     return false;

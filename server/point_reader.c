@@ -73,7 +73,7 @@ static bool refuse_array(struct body *body, const struct json *before)
         return refuse(&body->refusal, body->arena, REFUSAL_INPUT,
                       "Conversion between multi and regular vectors failed");
     }
-    return false; /* the scanner says what is wrong */
+    return json_fail_within(&body->json, "vector");
 }
 
 bool vector_read_array(const struct point_reader *reader, struct body *body, float *row)

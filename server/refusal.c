@@ -41,6 +41,8 @@ int refusal_status(const struct refusal *refusal)
         return 404;
     case REFUSAL_LARGE:
         return 413;
+    case REFUSAL_TIMEOUT:
+        return 408;
     case REFUSAL_NONE:
     case REFUSAL_FORMAT:
     case REFUSAL_INPUT:
@@ -61,6 +63,8 @@ const char *refusal_prefix(const struct refusal *refusal)
         return "Validation error in JSON body: [";
     case REFUSAL_MISSING:
         return "Not found: ";
+    case REFUSAL_TIMEOUT:
+        return "Timeout: ";
     case REFUSAL_NONE:
     case REFUSAL_INPUT:
     case REFUSAL_LARGE:

@@ -16,6 +16,7 @@ enum refusal_kind {
     REFUSAL_VALIDATION, /* 422 "Validation error in JSON body: [...]" */
     REFUSAL_MISSING,    /* 404 "Not found: " */
     REFUSAL_LARGE,      /* 413 "Wrong input: " */
+    REFUSAL_TIMEOUT,    /* 408 "Timeout: " */
 };
 
 struct refusal {

@@ -367,7 +367,7 @@ enum http_verdict routes_headers(void *context, struct http_request *request)
                      path_text(request));
         return HTTP_DONE;
     }
-    return begin_route(router, route, request);
+    return request_parameters_distinct(request) ? begin_route(router, route, request) : HTTP_DONE;
 }
 
 void routes_request(void *context, struct http_request *request)

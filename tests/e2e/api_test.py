@@ -97,6 +97,10 @@ class Service(Case):
         self.refused(400, bad, "PUT", "/collections/c/points?wait=maybe", {"points": []})
         self.refused(422, "timeout: value 0 invalid", "POST", "/collections/c/points/query?timeout=0", {})
         self.refused(400, bad, "PUT", "/collections/c/points?ordering=loud", {"points": []})
+        self.refused(400, bad + ": duplicate field `wait`", "PUT",
+                     "/collections/c/points?wait=true&a=1&w%61it=false", {"points": []})
+        self.refused(400, bad + ": more than 64", "GET",
+                     "/collections/c?" + "&".join("p%d=" % i for i in range(65)))
 
     def test_content_type_and_json(self):
         path = "/collections/c/points/query"

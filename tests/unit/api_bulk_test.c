@@ -534,6 +534,20 @@ static void test_refused_at_once(void **state)
     expect_bad_upload(&server, "/collections/missing/bulk?distance=Dot", NDJSON, empty, 0, 400, 0,
                       "Wrong input: line 1: cannot create the collection from a vector of 0…");
     free(empty.data);
+    /* a dimension, but no good record */
+    empty = text_bytes("{\"id\":-1,\"vector\":[1]}\n{\"id\":1,\"vector\":[1]}");
+    expect_bad_upload(&server, "/collections/missing/bulk?distance=Dot", NDJSON, empty, 0, 400, 0,
+                      "Format error in JSON body: line 1: value -1 is not a valid point ID…");
+    free(empty.data);
+    float nan_row[2] = {1, NAN};
+    empty = npy("<f4", "False", 1, 2, nan_row, sizeof nan_row);
+    expect_bad_upload(&server, "/collections/missing/bulk?distance=Dot", NPY, empty, 0, 400, 0,
+                      "Wrong input: row 0 (the first is 0): column 1 is not a finite number…");
+    free(empty.data);
+    empty = npy("<f4", "False", 1, 2, nan_row, 3);
+    expect_bad_upload(&server, "/collections/missing/bulk?distance=Dot", NPY, empty, 0, 400, 0,
+                      "Wrong input: row 0 (the first is 0): NPY: the body ends after 3 of the…");
+    free(empty.data);
     empty = text_bytes("");
     expect_upload(&server, "/collections/refused/bulk", NDJSON, empty, 0, 0);
     free(empty.data);
@@ -612,8 +626,7 @@ static void wait_for_count(struct fixture *fixture, const char *name, json_int_t
         assert_true(time(NULL) < end);
 }
 
-/* The peer goes in the middle: whole steps stay, the begun one is dropped, and the place is free.
- */
+/* The peer goes in the middle: what came whole stays, and the place is free. */
 static void test_peer_goes(void **state)
 {
     (void)state;
@@ -628,10 +641,34 @@ static void test_peer_goes(void **state)
     expect_bad_upload(&server, path, NPY, small, 0, 409, -1,
                       "Wrong input: another upload without first_id into `gone` is running…");
     close(fd);
+    wait_for_count(&server, "gone", 2500);
     wait_for_status(&server, path, small, 200);
-    assert_int_equal(count_points(&server, "gone"), 2049);
+    assert_int_equal(count_points(&server, "gone"), 2501);
     free(body.data);
     free(small.data);
+}
+
+/* The body stops in the middle, but the client still listens: it is told what was kept. */
+static void test_body_is_cut(void **state)
+{
+    (void)state;
+    create(&server, "cut", 2, "Dot");
+    struct bytes body = npy_floats(10000, 2);
+    struct reply reply;
+    int fd = client_connect(server.port);
+    assert_true(client_send_head(fd, "POST", "/collections/cut/bulk", NPY, body.count));
+    assert_true(client_send(fd, body.data, 128 + 1500 * 8 + 3));
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    client_receive(fd, &reply);
+    assert_int_equal(reply.status, 400);
+    assert_non_null(strstr(reply.body,
+                           "Bad request: row 1500 (the first is 0): the connection ended within "
+                           "the request; 1500 points before it were accepted and are kept"));
+    assert_non_null(strstr(reply.body, "\"accepted\":1500"));
+    assert_int_equal(count_points(&server, "cut"), 1500);
+    reply_release(&reply);
+    close(fd);
+    free(body.data);
 }
 
 /* The collection is deleted under an upload: it ends, and deleting did not wait for it. */
@@ -720,6 +757,7 @@ int main(void)
         cmocka_unit_test(test_refused_at_once),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_peer_goes),
+        cmocka_unit_test(test_body_is_cut),
         cmocka_unit_test(test_collection_goes),
         cmocka_unit_test(test_too_many_uploads),
     };
