@@ -45,6 +45,7 @@ struct second {
 };
 
 struct search {
+    const struct collection_settings *settings;
     const struct codec *codec;
     uint16_t vector; /* its number */
     enum metric metric;
@@ -174,16 +175,36 @@ static bool key_passes(const struct search *search, float key)
 
 /* ---- the third stage ---- */
 
+/* Does the point of a slot match the filter? */
+static enum error check_filter(struct search *search, uint64_t slot, bool *matches)
+{
+    *matches = true;
+    if (search->request->filter == NULL) {
+        return OK;
+    }
+    struct point_row row;
+    const enum error error = view_point(search->view, slot, &row);
+    *matches = error == OK && filter_matches_row(search->request->filter, search->settings, &row);
+    return error == OK || leave_out(search, error) ? OK : error;
+}
+
 static enum error score_exact(struct search *search, uint64_t slot, const struct vector_row *row)
 {
-    const enum error error = vector_row_check(search->view, search->vector, row);
+    enum error error = vector_row_check(search->view, search->vector, row);
     if (error != OK) {
         return leave_out(search, error) ? OK : error;
     }
     const float key = codec_exact_key(search->codec, search->query, row->vector);
     search->stats->exact_scored++;
-    if (key_passes(search, key)) {
-        topk_push(&search->topk, key, slot);
+    if (!(key < wanted_key(search)) && key_passes(search, key)) {
+        bool matches;
+        error = check_filter(search, slot, &matches);
+        if (error != OK) {
+            return error;
+        }
+        if (matches) {
+            topk_push(&search->topk, key, slot);
+        }
     }
     return worked(search, codec_dim(search->codec) * sizeof(float));
 }
@@ -681,6 +702,7 @@ enum error collection_search(struct collection *collection, const struct view *v
         return OK;
     }
     struct search search = {
+        .settings = &collection->settings,
         .codec = collection_codec(collection, vector),
         .vector = vector,
         .metric = collection->settings.vectors[vector].metric,

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "index/database.h"
+#include "index/filter.h"
 
 /* Scratch of one thread, grown as needed, never shrunk below use; owner the thread. */
 struct search_workspace *search_workspace_new(void);
@@ -26,6 +27,7 @@ struct search_request {
     bool exact;                     /* score every live vector exactly */
     const struct point_id *exclude; /* ids left out of the answer */
     size_t exclude_count;
+    const struct filter *filter;  /* points that do not match are left out; NULL: none are */
     const atomic_bool *cancelled; /* checked every few blocks; NULL: never */
     uint64_t deadline_ns;         /* CLOCK_MONOTONIC, 0: none; past it ERROR_CANCELLED */
 };

@@ -3,102 +3,7 @@
  * All paths are followed together in one walk. At each node stands a list of states, one per path
  * that still agrees with the way there: how many of its segments are used up. A name that meets an
  * array stays where it is and looks into the elements. */
-#include "index/value.h"
-
-#include <assert.h>
-
-enum segment_kind { SEGMENT_KEY, SEGMENT_EVERY, SEGMENT_INDEX };
-
-struct segment {
-    enum segment_kind kind;
-    struct span key;
-    uint64_t index;
-};
-
-struct path {
-    struct segment *segments;
-    size_t count;
-};
-
-/* ---- parsing ---- */
-
-static bool is_plain(uint8_t c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-           c == '-' || c >= 0x80;
-}
-
-static bool at(struct span text, size_t i, char c)
-{
-    return i < text.bytes && text.data[i] == (uint8_t)c;
-}
-
-/* "quoted": the closing quote ends it; \" and \\ stand for themselves. */
-static bool parse_quoted(struct span text, size_t *i, struct arena *arena, struct span *key)
-{
-    uint8_t *out = arena_allocate(arena, text.bytes);
-    size_t bytes = 0, p = *i + 1;
-    while (p < text.bytes && text.data[p] != '"') {
-        if (text.data[p] == '\\' && (at(text, p + 1, '"') || at(text, p + 1, '\\')))
-            p++;
-        out[bytes++] = text.data[p++];
-    }
-    *i = p + 1;
-    *key = span_of(out, bytes);
-    return at(text, p, '"');
-}
-
-static bool parse_key(struct span text, size_t *i, struct arena *arena, struct segment *segment)
-{
-    segment->kind = SEGMENT_KEY;
-    if (at(text, *i, '"'))
-        return parse_quoted(text, i, arena, &segment->key);
-    size_t begin = *i;
-    while (*i < text.bytes && is_plain(text.data[*i]))
-        ++*i;
-    segment->key = span_of(text.data + begin, *i - begin);
-    return *i > begin;
-}
-
-/* [] or [number] */
-static bool parse_index(struct span text, size_t *i, struct segment *segment)
-{
-    size_t p = *i + 1;
-    segment->kind = at(text, p, ']') ? SEGMENT_EVERY : SEGMENT_INDEX;
-    segment->index = 0;
-    for (; p < text.bytes && text.data[p] >= '0' && text.data[p] <= '9'; p++) {
-        if (segment->index > UINT32_MAX)
-            return false;
-        segment->index = segment->index * 10 + (text.data[p] - '0');
-    }
-    bool digits = p > *i + 1;
-    *i = p + 1;
-    return at(text, p, ']') && (digits || segment->kind == SEGMENT_EVERY);
-}
-
-static bool parse_path(struct span text, struct arena *arena, struct path *path)
-{
-    size_t most = 1;
-    for (size_t i = 0; i < text.bytes; i++)
-        most += at(text, i, '.') || at(text, i, '[');
-    path->segments = arena_allocate(arena, size_product(most, sizeof *path->segments));
-    path->count = 0;
-    size_t i = 0;
-    if (!parse_key(text, &i, arena, &path->segments[path->count++]))
-        return false;
-    while (i < text.bytes) {
-        struct segment *segment = &path->segments[path->count++];
-        bool good = false;
-        if (at(text, i, '['))
-            good = parse_index(text, &i, segment);
-        else if (at(text, i, '.') && ++i)
-            good = parse_key(text, &i, arena, segment);
-        if (!good)
-            return false;
-    }
-    assert(path->count <= most);
-    return true;
-}
+#include "index/path.h"
 
 /* ---- following ---- */
 
@@ -123,7 +28,7 @@ static size_t descend(const struct selection *selection, const struct state *sta
     *whole = false;
     for (size_t i = 0; i < count; i++) {
         const struct path *path = &selection->paths[states[i].path];
-        const struct segment *segment = &path->segments[states[i].used];
+        const struct path_segment *segment = &path->segments[states[i].used];
         struct state next = states[i];
         if (key) {
             if (segment->kind != SEGMENT_KEY || !span_equal(segment->key, *key))
@@ -190,7 +95,7 @@ static enum error select_with(struct span value, struct selection *selection,
     size_t count = selection->path_count;
     struct path *parsed = arena_allocate(scratch, (count + 1) * sizeof *parsed);
     for (*bad = 0; *bad < count; ++*bad)
-        if (!parse_path(paths[*bad], scratch, &parsed[*bad]))
+        if (!path_parse(paths[*bad], scratch, &parsed[*bad]))
             return ERROR_INVALID;
     if (value_kind(value) != VALUE_OBJECT) {
         *out = value;

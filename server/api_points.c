@@ -89,7 +89,7 @@ void api_points_delete(struct call *call)
 /* ---- count ---- */
 
 /* Every count is exact, so `exact` is checked and changes nothing. */
-static bool read_count(struct body *body)
+static bool read_count(struct body *body, const struct filter **filter)
 {
     struct span key;
     unsigned seen = 0;
@@ -101,7 +101,8 @@ static bool read_count(struct body *body)
     while (json_key(&body->json, &key)) {
         bool good;
         if (key_is(key, "filter"))
-            good = field_once(body, &seen, SEEN_FILTER, "filter") && field_filter(body, "filter");
+            good = field_once(body, &seen, SEEN_FILTER, "filter") &&
+                   field_filter(body, "filter", filter);
         else if (key_is(key, "exact"))
             good =
                 field_once(body, &seen, SEEN_EXACT, "exact") && field_bool(body, "exact", &exact);
@@ -115,19 +116,44 @@ static bool read_count(struct body *body)
     return body_end(body);
 }
 
+/* Points that match. */
+static enum error count_points(struct call *call, const struct filter *filter, uint64_t *count)
+{
+    const struct id_slot *item = NULL;
+    *count = view_counters(&call->view)->point_count;
+    if (filter_is_empty(filter))
+        return OK;
+    *count = 0;
+    struct id_walk *walk = arena_allocate(call->arena, sizeof *walk);
+    enum error error = id_walk_begin(walk, &call->view, NULL);
+    while (error == OK) {
+        error = id_walk_match(walk, call, filter, &item);
+        if (error == OK && item == NULL)
+            break;
+        ++*count;
+    }
+    return error;
+}
+
 void api_points_count(struct call *call)
 {
     struct body body;
+    const struct filter *filter = NULL;
+    uint64_t count;
     if (!call_collection(call))
         return;
-    body_begin(&body, call->request->body, call->arena);
-    if (!read_count(&body)) {
+    body_begin_call(&body, call);
+    if (!read_count(&body, &filter)) {
         body_refuse(&body, call);
         return;
     }
     if (!call_view(call))
         return;
-    text_printf(call_result(call), "{\"count\":%" PRIu64 "}",
-                view_counters(&call->view)->point_count);
+    enum error error = count_points(call, filter, &count);
+    if (error != OK) {
+        call_fail_error(call, error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error);
+        return;
+    }
+    text_printf(call_result(call), "{\"count\":%" PRIu64 "}", count);
     call_ok(call);
 }

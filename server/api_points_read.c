@@ -45,6 +45,25 @@ enum error id_walk_next(struct id_walk *walk, const struct id_slot **item)
     return OK;
 }
 
+enum error id_walk_match(struct id_walk *walk, const struct call *call, const struct filter *filter,
+                         const struct id_slot **item)
+{
+    const struct collection_settings *settings = collection_settings(call->collection);
+    for (;;) {
+        enum error error = id_walk_next(walk, item);
+        if (error != OK || *item == NULL || filter_is_empty(filter))
+            return error;
+        struct point_row row;
+        error = view_point(walk->view, (*item)->slot, &row);
+        if (error == OK && filter_matches_row(filter, settings, &row))
+            return OK;
+        if (error == OK && walk->next == 1)
+            error = call_check_deadline(call); /* once a step */
+        if (error != OK)
+            return error;
+    }
+}
+
 /* ---- records ---- */
 
 /* A reply of records under way: a comma between them, deadline and size looked at now and then. */
@@ -248,6 +267,7 @@ struct scroll {
     struct point_id offset;
     bool has_offset;
     uint64_t limit;
+    const struct filter *filter;
 };
 
 static bool read_scroll_field(struct body *body, struct span key, struct scroll *scroll,
@@ -264,7 +284,8 @@ static bool read_scroll_field(struct body *body, struct span key, struct scroll 
         return field_once(body, seen, SEEN_LIMIT, "limit") &&
                field_u64(body, "limit", 1, &scroll->limit);
     if (key_is(key, "filter"))
-        return field_once(body, seen, SEEN_FILTER, "filter") && field_filter(body, "filter");
+        return field_once(body, seen, SEEN_FILTER, "filter") &&
+               field_filter(body, "filter", &scroll->filter);
     if (key_is(key, "order_by"))
         return field_unsupported(body, "order_by");
     if (key_is(key, "shard_key"))
@@ -297,7 +318,7 @@ static bool put_page(struct records *records, const struct scroll *scroll, struc
     enum error error =
         id_walk_begin(walk, &records->call->view, scroll->has_offset ? &scroll->offset : NULL);
     while (error == OK) {
-        error = id_walk_next(walk, after);
+        error = id_walk_match(walk, records->call, scroll->filter, after);
         if (error != OK)
             break;
         if (*after == NULL || records->count == scroll->limit)
@@ -317,7 +338,7 @@ void api_points_scroll(struct call *call)
     const struct id_slot *after = NULL;
     if (!call_collection(call))
         return;
-    body_begin(&body, call->request->body, call->arena);
+    body_begin_call(&body, call);
     records_begin(&records, call);
     if (!read_scroll(&records, &body, &scroll) || !body_check_limit(&body, call, scroll.limit)) {
         body_refuse(&body, call);

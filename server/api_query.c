@@ -55,6 +55,7 @@ static bool run_nearest(const struct query_call *query_call, const struct query_
         .has_threshold = query->has_threshold,
         .threshold_score = query->threshold,
         .exact = query->exact,
+        .filter = query->filter,
         .exclude = &query->id,
         .exclude_count = query->kind == QUERY_ID ? 1 : 0,
         .deadline_ns = call->deadline_ns,
@@ -118,7 +119,7 @@ static bool put_in_order(const struct query_call *query_call, const struct query
     const struct id_slot *item = NULL;
     enum error error = id_walk_begin(walk, &call->view, NULL);
     while (error == OK && put < query->limit) {
-        error = id_walk_next(walk, &item);
+        error = id_walk_match(walk, call, query->filter, &item);
         if (error != OK || item == NULL)
             break;
         if (seen++ % ID_WALK_STEP == 0)
@@ -187,7 +188,7 @@ static bool begin(struct query_call *query_call, struct call *call)
     }
     *query_call =
         (struct query_call){.call = call, .settings = collection_settings(call->collection)};
-    body_begin(&query_call->body, call->request->body, call->arena);
+    body_begin_call(&query_call->body, call);
     point_reader_begin(&query_call->reader, call->collection, call->service->config, call->arena);
     return true;
 }

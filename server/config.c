@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "index/filter.h"
+
 #define NAME_BYTES_MAX 128
 #define FILE_BYTES_MAX (1u << 20)
 #define SECRET_BYTES_MAX 1024
@@ -135,6 +137,12 @@ static const struct option options[] = {
      "of one point's payload; above: 400"},
     {"strict.max_timeout_s", OPTION_U32, AT(strict.max_timeout_s), 1, 86400,
      "?timeout= is cut to it"},
+    {"strict.filter_max_depth", OPTION_U32, AT(strict.filter_max_depth), 1, FILTER_DEPTH_MAX,
+     "filters within filters; above: 400"},
+    {"strict.filter_max_conditions", OPTION_U32, AT(strict.filter_max_conditions), 1, 1u << 20,
+     "conditions of one filter; above: 400"},
+    {"strict.condition_max_size", OPTION_U32, AT(strict.condition_max_size), 1, 1u << 24,
+     "values in one condition's list; above: 400"},
 };
 #define OPTION_COUNT (sizeof options / sizeof options[0])
 
@@ -177,6 +185,9 @@ void config_init(struct config *config)
                 .upsert_max_batchsize = 100000,
                 .payload_bytes_max = 16 * MIB,
                 .max_timeout_s = 3600,
+                .filter_max_depth = filter_limits_default().depth_max,
+                .filter_max_conditions = filter_limits_default().conditions_max,
+                .condition_max_size = filter_limits_default().list_max,
             },
     };
 }

@@ -13,12 +13,15 @@
 #include "server/log.h"
 #include "server/writer.h"
 
-struct strict_limits {             /* generous; names follow the compatible API's strict mode */
-    uint32_t search_max_batchsize; /* strict.search_max_batchsize: searches of one batch */
-    uint32_t upsert_max_batchsize; /* strict.upsert_max_batchsize: points of one request */
-    uint64_t max_query_limit;      /* strict.max_query_limit: 0 none */
-    uint64_t payload_bytes_max;    /* strict.payload_bytes_max: of one point's payload, as JSON */
-    uint32_t max_timeout_s;        /* strict.max_timeout_s: ?timeout= is cut to it */
+struct strict_limits {              /* generous; names follow the compatible API's strict mode */
+    uint32_t search_max_batchsize;  /* strict.search_max_batchsize: searches of one batch */
+    uint32_t upsert_max_batchsize;  /* strict.upsert_max_batchsize: points of one request */
+    uint64_t max_query_limit;       /* strict.max_query_limit: 0 none */
+    uint64_t payload_bytes_max;     /* strict.payload_bytes_max: of one point's payload, as JSON */
+    uint32_t max_timeout_s;         /* strict.max_timeout_s: ?timeout= is cut to it */
+    uint32_t filter_max_depth;      /* strict.filter_max_depth: filters within filters */
+    uint32_t filter_max_conditions; /* strict.filter_max_conditions: of one filter, all levels */
+    uint32_t condition_max_size;    /* strict.condition_max_size: values in one condition's list */
 };
 
 struct config {

@@ -6,8 +6,19 @@
 
 void body_begin(struct body *body, struct span text, struct arena *arena)
 {
-    *body = (struct body){.arena = arena, .path = ""};
+    *body = (struct body){.arena = arena, .path = "", .filters = filter_limits_default()};
     json_init(&body->json, text.bytes == 0 ? span_text("{}") : text, arena);
+}
+
+void body_begin_call(struct body *body, struct call *call)
+{
+    const struct strict_limits *strict = &call->service->config->strict;
+    body_begin(body, call->request->body, call->arena);
+    body->filters = (struct filter_limits){
+        .depth_max = strict->filter_max_depth,
+        .conditions_max = strict->filter_max_conditions,
+        .list_max = strict->condition_max_size,
+    };
 }
 
 bool body_good(struct body *body)
@@ -117,25 +128,4 @@ static bool empty_list(struct body *body, const char *name)
 bool field_unsupported_list(struct body *body, const char *name)
 {
     return field_null(body) || empty_list(body, name);
-}
-
-bool field_filter(struct body *body, const char *name)
-{
-    struct span key;
-    if (field_null(body))
-        return true;
-    if (!expect(body, name, json_peek(&body->json) == JSON_OBJECT, "a filter object") ||
-        !json_enter_object(&body->json))
-        return false;
-    while (json_key(&body->json, &key)) {
-        bool clause = key_is(key, "must") || key_is(key, "must_not") || key_is(key, "should");
-        if (!clause && !key_is(key, "min_should"))
-            return json_fail(&body->json,
-                             "%s: unknown field `%.*s`, expected one of `should`, `min_should`, "
-                             "`must`, `must_not`",
-                             name, (int)key.bytes, (const char *)key.data);
-        if (!(clause ? field_unsupported_list(body, name) : field_unsupported(body, name)))
-            return false;
-    }
-    return !json_failed(&body->json);
 }

@@ -5,6 +5,7 @@
 #ifndef KITH_SERVER_FIELDS_H
 #define KITH_SERVER_FIELDS_H
 
+#include "index/filter.h"
 #include "server/refusal.h"
 
 /* Where a body is read: the scanner, the memory and the verdict. */
@@ -13,10 +14,13 @@ struct body {
     struct arena *arena;
     struct refusal refusal;
     const char *path; /* put before field names in texts of 422, e.g. "internal." */
+    struct filter_limits filters;
 };
 
 /* text empty: `{}`, as clients send calls without arguments. */
 void body_begin(struct body *body, struct span text, struct arena *arena);
+/* The body of a call, with the limits of its service. */
+void body_begin_call(struct body *body, struct call *call);
 /* Nothing may stand behind the document; a failed scanner becomes a refusal. true: all is well. */
 bool body_end(struct body *body);
 /* End the call with what is wrong with the body. */
@@ -44,8 +48,7 @@ bool field_unsupported(struct body *body, const char *name);
 bool field_unsupported_list(struct body *body, const char *name);
 /* A limit beyond strict.max_query_limit is refused, naming it (0 there: none). */
 bool body_check_limit(struct body *body, const struct call *call, uint64_t limit);
-/* A filter that puts no constraint (null, {}, empty lists) is taken; any other is not supported
- * yet. */
-bool field_filter(struct body *body, const char *name);
+/* A filter, compiled into the body's arena within body->filters; kept when null. filter_body.c */
+bool field_filter(struct body *body, const char *name, const struct filter **filter);
 
 #endif

@@ -268,7 +268,7 @@ static bool read_field(struct query_reader *reader, struct span key)
     if (key_is(key, "offset"))
         return once(reader, SEEN_OFFSET, "offset") && field_u64(body, "offset", 0, &query->offset);
     if (key_is(key, "filter"))
-        return once(reader, SEEN_FILTER, "filter") && field_filter(body, "filter");
+        return once(reader, SEEN_FILTER, "filter") && field_filter(body, "filter", &query->filter);
     if (key_is(key, "params"))
         return read_params(reader);
     if (key_is(key, "score_threshold"))

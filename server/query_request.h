@@ -19,6 +19,7 @@ struct query_request {
     bool has_threshold;
     float threshold;
     bool exact;
+    const struct filter *filter; /* NULL: none */
     struct selectors selectors;
 };
 

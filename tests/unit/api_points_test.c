@@ -387,10 +387,13 @@ static void test_bad_scrolls(void **state)
          "Format error in JSON body: limit: expected an unsigned integer…"},
         {"{\"offset\":\"x\"}", 400, "Format error in JSON body: value x" ID_TEXT "…"},
         {"{\"order_by\":\"a\"}", 400, "Bad request: `order_by` is not supported yet"},
-        {"{\"filter\":{\"must\":[{\"key\":\"a\",\"match\":{\"value\":1}}]}}", 400,
-         "Bad request: `filter` is not supported yet"},
-        {"{\"filter\":{\"must\":{\"key\":\"a\"}}}", 400,
-         "Bad request: `filter` is not supported yet"},
+        {"{\"filter\":{\"must\":[{\"key\":\"a\",\"match\":{\"value\":1.5}}]}}", 400,
+         "Format error in JSON body: data did not match any variant of untagged enum Condition: "
+         "filter.must[0].match.value: expected a string, a 64-bit integer or a boolean"},
+        {"{\"filter\":{\"must\":{\"key\":\"a\"}}}", 422,
+         "Validation error in JSON body: [internal.filter.must: At least one field condition must "
+         "be "
+         "specified]"},
         {"{\"filter\":{\"key\":\"a\"}}", 400,
          "Format error in JSON body: filter: unknown field `key`…"},
         {"{\"filter\":[]}", 400, "Format error in JSON body: filter: expected a filter object…"},
@@ -515,8 +518,7 @@ static void test_count(void **state)
     expect_result(&server, "POST", path, "{\"exact\":true}", "{\"count\":3}");
     expect_result(&server, "POST", path,
                   "{\"exact\":false,\"filter\":{\"must\":[],\"should\":null}}", "{\"count\":3}");
-    expect_error(&server, "POST", path, "{\"filter\":{\"must_not\":[{}]}}", 400,
-                 "Bad request: `filter` is not supported yet");
+    expect_result(&server, "POST", path, "{\"filter\":{\"must_not\":[{}]}}", "{\"count\":0}");
     expect_error(&server, "POST", path, "{\"exact\":1}", 400,
                  "Format error in JSON body: exact: expected a boolean…");
 }

@@ -378,7 +378,9 @@ static void test_refusals(void **state)
         {"{\"query\":{\"nearest\":1,\"mmr\":{\"diversity\":0.5}}}", UNBUILT("mmr")},
         {"{\"query\":1,\"lookup_from\":{\"collection\":\"x\"}}", UNBUILT("lookup_from")},
         {"{\"query\":1,\"shard_key\":\"x\"}", UNBUILT("shard_key")},
-        {"{\"query\":1,\"filter\":{\"must\":[{\"has_id\":[1]}]}}", UNBUILT("filter")},
+        {"{\"query\":1,\"filter\":{\"must\":[{\"has_id\":1}]}}", 400,
+         "Format error in JSON body: data did not match any variant of untagged enum Condition: "
+         "filter.must[0].has_id: expected a list"},
         {"{\"query\":1,\"using\":\"image\"}", 400,
          "Wrong input: Not existing vector name error: image"},
         {"{\"query\":{\"nearest\":{\"indices\":[1],\"values\":[1]}}}", 400,
