@@ -87,7 +87,7 @@ static const struct option options[] = {
     {"storage.allow_network_fs", OPTION_BOOL, AT(database.storage.allow_network_fs), 0, 1,
      "data on NFS, SMB, 9p or FUSE, where a mapped file is not safe"},
     {"storage.max_open_environments", OPTION_U32, AT(database.max_open_collections), 1, 100000,
-     "collections open at once"},
+     "collections open at once; fewer where the descriptor limit is low"},
     {"index.first_generation_codes", OPTION_U32, AT(database.first_generation_codes), 32, 1u << 24,
      "codes of a collection's first generation"},
     {"index.generation_codes", OPTION_U32, AT(database.generation_codes), 32, 1u << 24,
@@ -104,7 +104,7 @@ static const struct option options[] = {
     {"http.stream_buffer_bytes", OPTION_BYTES, AT(http.stream_buffer_bytes), 64 * KIB, GIB,
      "held of one streamed body"},
     {"http.connections_max", OPTION_U32, AT(http.connection_count), 1, 1000000,
-     "open connections (less if the descriptor limit says so)"},
+     "open connections; fewer where the descriptor limit is low"},
     {"http.header_timeout_ms", OPTION_U32, AT(http.header_timeout_ms), 1, 3600000,
      "from the first byte to the last header; later: 408"},
     {"http.body_grace_ms", OPTION_U32, AT(http.body_grace_ms), 1, 3600000,
@@ -582,6 +582,14 @@ static bool variable_short(const char *variable, size_t variable_bytes, char *na
     return false;
 }
 
+/* Other variables of that prefix are not ours (a service named kith in Kubernetes sets several),
+ * but a key that nobody asks for must not leave the door open. */
+static bool variable_is_key(const char *variable, size_t variable_bytes)
+{
+    return variable_bytes >= 5 && strncmp(variable, "KITH_", 5) == 0 &&
+           memmem(variable, variable_bytes, "API_KEY", 7) != NULL;
+}
+
 bool config_read_environment(struct config *config, char *const *environment, char *why,
                              size_t why_bytes)
 {
@@ -592,8 +600,14 @@ bool config_read_environment(struct config *config, char *const *environment, ch
             continue;
         size_t bytes = (size_t)(equals - variable);
         if (!variable_short(variable, bytes, name, sizeof name) &&
-            !variable_option(variable, bytes, name, sizeof name))
+            !variable_option(variable, bytes, name, sizeof name)) {
+            if (variable_is_key(variable, bytes))
+                return refuse(why, why_bytes,
+                              "environment variable %.*s: not known; keys are KITH_API_KEY, "
+                              "KITH_ALT_API_KEY and KITH_READ_ONLY_API_KEY, each also with _FILE",
+                              (int)bytes, variable);
             continue;
+        }
         if (!config_set(config, name, equals + 1, reason, sizeof reason))
             return refuse(why, why_bytes, "environment variable %.*s: %s", (int)bytes, variable,
                           reason);

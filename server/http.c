@@ -10,11 +10,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 1024
-#define FILES_RESERVED 256 /* descriptors left for collections and the rest */
 
 struct http_limits http_limits_default(void)
 {
@@ -207,19 +205,6 @@ static uint64_t tick_of(const struct http_limits *limits)
     return tick < 10 ? 10 : tick;
 }
 
-static uint32_t connection_limit(const struct http_limits *limits)
-{
-    struct rlimit files;
-    uint64_t most = limits->connection_count;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY) {
-        uint64_t open = files.rlim_cur;
-        uint64_t fit = open > 2 * FILES_RESERVED ? open - FILES_RESERVED : open / 2;
-        if (fit < most)
-            most = fit;
-    }
-    return (uint32_t)most;
-}
-
 static int bind_first(const struct addrinfo *found, int *error)
 {
     *error = EADDRNOTAVAIL;
@@ -308,7 +293,7 @@ enum error http_server_new(uv_loop_t *loop, const char *host, uint16_t port,
     made->handlers = *handlers;
     made->gate_limits = (struct gate_limits){limits->request_line_bytes, limits->header_bytes,
                                              limits->header_count};
-    made->connection_limit = connection_limit(limits);
+    made->connection_limit = limits->connection_count;
     made->read_buffer = allocate(READ_BUFFER_BYTES);
     made->port = port_of(fd);
     pthread_mutex_init(&made->lock, NULL);

@@ -20,7 +20,7 @@ struct http_limits {            /* defaults and config keys: config.c */
     size_t body_bytes;          /* http.body_bytes_max 32 MiB -> 413 */
     size_t body_budget_bytes;   /* http.body_budget_bytes 512 MiB over all requests */
     size_t stream_buffer_bytes; /* http.stream_buffer_bytes 1 MiB queued per streamed body */
-    uint32_t connection_count;  /* http.connections_max 10000 (less if RLIMIT_NOFILE says so) */
+    uint32_t connection_count;  /* http.connections_max 10000; the caller has the descriptors */
     uint32_t header_timeout_ms; /* http.header_timeout_ms 10 s from the first byte -> 408 */
     uint32_t body_grace_ms;     /* http.body_grace_ms 10 s, then at least */
     uint32_t body_bytes_per_s;  /* http.body_bytes_per_s_min 4 KiB/s -> 408 */

@@ -522,6 +522,13 @@ void http_connection_expired(struct http_connection *connection)
 
 /* ---- the beginning ---- */
 
+/* They take descriptors that somebody else may need: few where the limit is low. */
+static uint32_t refused_max(const struct http_server *server)
+{
+    uint32_t share = server->connection_limit / 4 + 1;
+    return share < REFUSED_CONNECTIONS_MAX ? share : REFUSED_CONNECTIONS_MAX;
+}
+
 void http_connection_accept(struct http_server *server)
 {
     struct http_connection *connection = allocate_zeroed(1, sizeof *connection);
@@ -531,7 +538,7 @@ void http_connection_accept(struct http_server *server)
     server->connections++;
     go_idle(connection);
     if (uv_accept((uv_stream_t *)&server->listener, (uv_stream_t *)&connection->tcp) != 0 ||
-        server->connections > server->connection_limit + REFUSED_CONNECTIONS_MAX) {
+        server->connections > server->connection_limit + refused_max(server)) {
         server->rejected++;
         http_connection_close(connection);
         return;

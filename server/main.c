@@ -324,6 +324,10 @@ static int command_help(void)
 int main(int argc, char **argv)
 {
     const char *command = argc < 2 ? "" : argv[1];
+    for (int i = 2; i < argc; i++) { /* after a command too, where people look for it */
+        if (strcmp(argv[i], "--help") == 0)
+            return command_help();
+    }
     if (strcmp(command, "serve") == 0)
         return command_serve(argc - 1, argv + 1);
     if (strcmp(command, "verify") == 0)

@@ -14,9 +14,17 @@
 
 #define READY_CHECK_MS 2000
 #define STOP_POLL_MS 200 /* a worker has replied but not yet returned */
+#define ENVIRONMENT_DESCRIPTORS 3
+#define OTHER_DESCRIPTORS 256 /* the catalogue, the loop, logs, connections being refused */
+
+/* How many environments and connections may be open at once, by configuration and RLIMIT_NOFILE. */
+struct shares {
+    uint32_t environments, connections;
+};
 
 struct server {
     const struct config *config;
+    struct shares shares;
     struct service service;
     struct router router;
     struct http_server *http;
@@ -125,13 +133,37 @@ static void on_ready_timer(uv_timer_t *timer)
 
 /* ---- starting ---- */
 
-static void raise_file_limit(void)
+/* The hard limit of descriptors, made the soft one too. */
+static uint64_t raise_file_limit(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024; /* what it commonly is */
+    if (limit.rlim_cur < limit.rlim_max) {
+        struct rlimit most = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &most) == 0)
+            return most.rlim_cur; /* RLIM_INFINITY is the largest number there is */
     }
+    return limit.rlim_cur;
+}
+
+static uint32_t at_most(uint64_t value, uint32_t limit)
+{
+    return value < 1 ? 1 : value < limit ? (uint32_t)value : limit;
+}
+
+/* Shared out before anything is opened, so that neither clients nor collections can take the
+ * other's: a full table would fail reads of collections, not only new connections. */
+static struct shares share_descriptors(const struct config *config, uint64_t files)
+{
+    uint64_t others = files / 4 < OTHER_DESCRIPTORS ? files / 4 : OTHER_DESCRIPTORS;
+    uint64_t left = files - others;
+    struct shares shares;
+    shares.environments =
+        at_most(left / 2 / ENVIRONMENT_DESCRIPTORS, config->database.max_open_collections);
+    left -= (uint64_t)ENVIRONMENT_DESCRIPTORS * shares.environments;
+    shares.connections = at_most(left, config->http.connection_count);
+    return shares;
 }
 
 static void start_handles(struct server *server)
@@ -170,8 +202,10 @@ static enum error start_listening(struct server *server, char *why, size_t why_b
         .stream = routes_stream,
         .finished = routes_finished,
     };
-    return http_server_new(&server->loop, config->host, (uint16_t)config->port, &config->http,
-                           &handlers, &server->http, why, why_bytes);
+    struct http_limits limits = config->http;
+    limits.connection_count = server->shares.connections;
+    return http_server_new(&server->loop, config->host, (uint16_t)config->port, &limits, &handlers,
+                           &server->http, why, why_bytes);
 }
 
 static void log_start(const struct server *server, uint32_t worker_count)
@@ -184,11 +218,11 @@ static void log_start(const struct server *server, uint32_t worker_count)
               worker_count, log_quote(span_text(config->data_dir), directory, sizeof directory),
               store_free_bytes(database_store(server->service.database)));
     log_write(LOG_LEVEL_INFO, "limits",
-              "body_bytes_max=%zu connections_max=%" PRIu32 " work_queue_max=%" PRIu32
-              " response_bytes_max=%" PRIu64 " queue_points_max=%" PRIu32
+              "body_bytes_max=%zu connections_max=%" PRIu32 " max_open_environments=%" PRIu32
+              " work_queue_max=%" PRIu32 " response_bytes_max=%" PRIu64 " queue_points_max=%" PRIu32
               " group_points_max=%" PRIu32 " timeout_s=%" PRIu32 " map_max_bytes=%" PRIu64,
-              config->http.body_bytes, config->http.connection_count, config->work_queue_max,
-              config->response_bytes_max, config->writer.queue_points_max,
+              config->http.body_bytes, server->shares.connections, server->shares.environments,
+              config->work_queue_max, config->response_bytes_max, config->writer.queue_points_max,
               config->writer.group_points_max, config->timeout_s,
               config->database.storage.map_max_bytes);
     log_write(LOG_LEVEL_INFO, "listening", "host=%s port=%u key=%s", config->host,
@@ -202,13 +236,15 @@ enum error server_open(const struct config *config, struct server **result, char
     struct database_options options = config->database;
     options.storage.reader_count = worker_count;
     struct database *database = NULL;
-    raise_file_limit();
+    struct shares shares = share_descriptors(config, raise_file_limit());
+    options.max_open_collections = shares.environments;
     tree_seed();
     enum error error = database_open(config->data_dir, true, &options, &database, why, why_bytes);
     if (error != OK)
         return error;
     struct server *server = allocate_zeroed(1, sizeof *server);
     server->config = config;
+    server->shares = shares;
     server->router.service = &server->service;
     uv_loop_init(&server->loop);
     error = start_listening(server, why, why_bytes);

@@ -10,7 +10,7 @@ url="http://127.0.0.1:$port"
 
 if [ -f "$directory/pid" ]; then # the demo before this one
     old=$(cat "$directory/pid")
-    if kill -0 "$old" 2>/dev/null && grep -q kith "/proc/$old/comm" 2>/dev/null; then
+    if kill -0 "$old" 2>/dev/null && grep -qF -- "$directory/data" "/proc/$old/cmdline" 2>/dev/null; then
         echo "stopping the server of the last demo (process $old)"
         kill "$old"
         while kill -0 "$old" 2>/dev/null; do sleep 0.1; done

@@ -1,5 +1,6 @@
 """The program as an operator meets it: flags, keys, locks, signals, verify."""
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -33,6 +34,7 @@ class Program(unittest.TestCase):
         self.assertEqual(code, 0)
         for word in ["serve", "verify", "health", "--data-dir", "--port"]:
             self.assertIn(word, out)
+        self.assertEqual(run("serve", "--port", "1", "--help"), (code, out))
         self.assertNotEqual(run("nonsense")[0], 0)
         self.assertNotEqual(run("serve", "--nonsense")[0], 0)
 
@@ -67,6 +69,8 @@ class Program(unittest.TestCase):
                 out.write("http.body_byte_max = 5\n")
             self.refused("http.body_bytes_max", "serve", "--data-dir", directory, "--config", path)
             self.refused("0.0.0.0", "serve", "--data-dir", directory, "--host", "0.0.0.0")
+            for name in ["KITH_API_KEYS", "KITH_SERVICE_API_KEY", "KITH_API_KEY_FILES"]:
+                self.refused(name, "serve", "--data-dir", directory, environment={name: "x"})
 
     def test_sigterm_drains(self):
         with Server() as server:
@@ -144,6 +148,30 @@ class Program(unittest.TestCase):
                 points = server.result("POST", "/collections/c%d/points/query" % i,
                                        {"query": [1, 0, 0]}, connection)["points"]
                 self.assertEqual(points[0]["score"], float(i))
+
+    def test_few_descriptors(self):
+        """Connections cannot take the descriptors of collections, nor the other way round."""
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+        with Server(before=limit) as server:
+            connection = server.connection()
+            for i in range(100):
+                server.result("PUT", "/collections/c%d" % i, {"vectors": {"size": 3, "distance": "Dot"}}, connection)
+            refused, crowd = 0, []
+            for _ in range(150):
+                crowd.append(socket.create_connection(("127.0.0.1", server.port), 10))
+            for s in crowd:
+                s.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                try:
+                    refused += b" 200 " not in s.recv(4096)
+                except ConnectionError:
+                    refused += 1
+            self.assertTrue(50 <= refused <= 60, refused)
+            for i in range(100):  # each is opened anew
+                self.assertEqual(server.result("GET", "/collections/c%d" % i, connection=connection)["points_count"], 0)
+            for s in crowd:
+                s.close()
+            self.assertEqual(server.stop(), 0)
 
     def test_raw_bytes_are_answered(self):
         with Server() as server:

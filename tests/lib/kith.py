@@ -26,13 +26,14 @@ def free_port():
 class Server:
     """A running kith. Context manager: killed and its directory removed at the end."""
 
-    def __init__(self, directory=None, config=None, environment=None, port=None):
+    def __init__(self, directory=None, config=None, environment=None, port=None, before=None):
         self.own = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="kith-test-")
         self.data = os.path.join(self.directory, "data")
         self.config = dict(config or {})
         self.environment = dict(environment or {})
         self.port = port or free_port()
+        self.before = before  # called in the new process, before kith runs
         self.process = None
         self.log = os.path.join(self.directory, "log")
 
@@ -49,7 +50,7 @@ class Server:
         environment = dict(os.environ, **self.environment)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, env=environment)
+                                            stderr=log, env=environment, preexec_fn=self.before)
         if wait:
             self.wait_ready()
         return self
