@@ -177,6 +177,65 @@ static enum error copy_centres(const struct collection *collection, uint32_t rea
     return error;
 }
 
+enum error collection_check_vector(const struct collection *collection,
+                                   const struct vector_data *vector, bool *removed)
+{
+    const struct collection_settings *settings = &collection->settings;
+    *removed = false;
+    if (vector->number >= settings->vector_count) {
+        return ERROR_INVALID;
+    }
+    const struct vector_settings *expected = &settings->vectors[vector->number];
+    *removed = expected->kind == VECTOR_NONE;
+    return *removed || (vector->kind == expected->kind && vector->dim == expected->dim)
+               ? OK
+               : ERROR_INVALID;
+}
+
+/* How many codes an op needs of each vector. */
+static enum error count_codes(const struct collection *collection, const struct op_header *header,
+                              struct span points, uint32_t counts[COLLECTION_VECTORS_MAX])
+{
+    struct op_point point;
+    struct vector_data vector;
+    memset(counts, 0, COLLECTION_VECTORS_MAX * sizeof *counts);
+    while (op_next(header, &points, &point)) {
+        while (op_next_vector(&point.vectors, &vector)) {
+            bool removed;
+            const enum error error = collection_check_vector(collection, &vector, &removed);
+            if (error != OK) {
+                return error;
+            }
+            if (!removed && vector.dim > 0) {
+                counts[vector.number] += vector.count;
+            }
+        }
+    }
+    return OK;
+}
+
+/* All of an op's vectors of one number. */
+static void encode_points(const struct collection_vector *vector, const struct centres *centres,
+                          const struct op_header *header, struct span points,
+                          struct encoded_vector *encoded, struct encode_scratch *scratch)
+{
+    struct op_point point;
+    struct vector_data data;
+    uint32_t i = 0;
+    while (op_next(header, &points, &point)) {
+        while (op_next_vector(&point.vectors, &data)) {
+            if (data.number != vector->number) {
+                continue;
+            }
+            for (uint32_t j = 0; j < data.count; j++) {
+                const uint8_t *floats = data.data + (size_t)j * data.dim * sizeof(float);
+                encode_point(vector, centres, floats, encoded, i++, scratch);
+            }
+        }
+    }
+    assert(i == encoded->count);
+}
+
 enum error collection_encode(struct collection *collection, uint32_t reader, struct span op,
                              struct arena *arena, struct search_workspace *workspace,
                              struct encoded **encoded)
@@ -184,31 +243,33 @@ enum error collection_encode(struct collection *collection, uint32_t reader, str
     *encoded = NULL;
     struct op_header header;
     struct span points;
+    uint32_t counts[COLLECTION_VECTORS_MAX];
     enum error error = op_open(op, &header, &points);
     if (error != OK || header.vector_count == 0) {
         return error;
     }
-    if (collection_codec(collection, 0) == NULL ||
-        header.dim != collection->settings.vectors[0].dim) {
-        return ERROR_INVALID;
-    }
-    const struct collection_vector *vector = &collection->vectors[0];
-    struct centres centres;
-    error = copy_centres(collection, reader, vector, &workspace->encode, &centres);
+    error = count_codes(collection, &header, points, counts);
     if (error != OK) {
         return error;
     }
+    const uint32_t vector_count = collection->settings.vector_count;
     struct encoded *result = arena_allocate(arena, sizeof *result);
-    *result = (struct encoded){1, arena_allocate(arena, sizeof *result->vectors)};
-    encoded_begin(vector, arena, &centres, header.vector_count, result->vectors);
-    struct op_point point;
-    uint32_t i = 0;
-    while (op_next(&header, &points, &point)) {
-        if (point.vector != NULL) {
-            encode_point(vector, &centres, point.vector, result->vectors, i++, &workspace->encode);
+    *result = (struct encoded){
+        vector_count, arena_allocate(arena, size_product(vector_count, sizeof *result->vectors))};
+    for (uint32_t i = 0; i < vector_count; i++) {
+        result->vectors[i] = (struct encoded_vector){0};
+        if (counts[i] == 0) {
+            continue;
         }
+        const struct collection_vector *vector = &collection->vectors[i];
+        struct centres centres;
+        error = copy_centres(collection, reader, vector, &workspace->encode, &centres);
+        if (error != OK) {
+            return error;
+        }
+        encoded_begin(vector, arena, &centres, counts[i], &result->vectors[i]);
+        encode_points(vector, &centres, &header, points, &result->vectors[i], &workspace->encode);
     }
-    assert(i == header.vector_count);
     *encoded = result;
     return OK;
 }

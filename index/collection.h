@@ -81,6 +81,11 @@ struct encoded {
     struct encoded_vector *vectors; /* by number */
 };
 
+/* Is it of the kind and dim that the settings say? ERROR_INVALID. *removed: its vector has been
+ * removed from the collection since, and it is to be left out. */
+enum error collection_check_vector(const struct collection *collection,
+                                   const struct vector_data *vector, bool *removed) MUST_CHECK;
+
 /* What counters.id_hash is the XOR of. */
 uint64_t point_hash(const struct point_id *id, uint64_t slot);
 

@@ -118,21 +118,68 @@ static enum error point_remove(struct apply *apply, uint64_t slot, const struct 
     return count_dead(apply, &vectors);
 }
 
-static enum error vector_put(struct apply *apply, uint16_t number, uint64_t slot,
-                             const uint8_t *floats, const struct encoded_vector *encoded,
-                             uint32_t i)
+/* The codes that came with an op, and how many of each vector have been used. */
+struct op_codes {
+    const struct encoded *encoded; /* or NULL */
+    uint32_t used[COLLECTION_VECTORS_MAX];
+};
+
+static enum error vector_put(struct apply *apply, uint64_t slot, const struct vector_data *vector,
+                             struct op_codes *codes)
 {
+    const struct encoded *encoded = codes->encoded;
+    const struct encoded_vector *own = encoded != NULL && vector->number < encoded->vector_count
+                                           ? &encoded->vectors[vector->number]
+                                           : NULL;
+    const uint32_t i = codes->used[vector->number];
+    if (own != NULL && own->count - i < vector->count) {
+        return ERROR_INVALID;
+    }
     struct apply_vector *state;
-    enum error error = apply_vector_load(apply, number, &state);
-    if (error == OK) {
-        error = apply_vector_add(state, slot, floats, encoded, i);
-        state->counters->vector_count++;
+    enum error error = apply_vector_load(apply, vector->number, &state);
+    if (error != OK) {
+        return error;
+    }
+    codes->used[vector->number] += vector->count;
+    state->counters->vector_count++;
+    return apply_vector_add(state, slot, vector->data, own, i);
+}
+
+/* Which of a point's vectors the collection has. */
+static enum error vectors_check(const struct apply *apply, struct span vectors,
+                                struct vector_set *set)
+{
+    struct vector_data vector;
+    *set = (struct vector_set){{0}};
+    while (op_next_vector(&vectors, &vector)) {
+        bool removed;
+        const enum error error = collection_check_vector(apply->collection, &vector, &removed);
+        if (error != OK) {
+            return error;
+        }
+        if (!removed) {
+            vector_set_add(set, vector.number);
+        }
+    }
+    return OK;
+}
+
+/* Those in the set. */
+static enum error vectors_put(struct apply *apply, uint64_t slot, struct span vectors,
+                              const struct vector_set *set, struct op_codes *codes)
+{
+    struct vector_data vector;
+    enum error error = OK;
+    while (error == OK && op_next_vector(&vectors, &vector)) {
+        if (vector_set_has(set, vector.number)) {
+            error = vector_put(apply, slot, &vector, codes);
+        }
     }
     return error;
 }
 
 static enum error point_upsert(struct apply *apply, const struct op_point *point,
-                               const struct encoded_vector *encoded, uint32_t vector_index)
+                               struct op_codes *codes)
 {
     struct counters *counters = apply->counters;
     uint64_t earlier;
@@ -148,12 +195,12 @@ static enum error point_upsert(struct apply *apply, const struct op_point *point
     const uint64_t slot = counters->next_slot++;
     struct point_row row = {
         .id = point->id, .version = counters->operation, .payload = point->payload};
-    if (point->vector != NULL) {
-        vector_set_add(&row.vectors, 0);
+    error = vectors_check(apply, point->vectors, &row.vectors);
+    if (error == OK) {
+        error = write_point(apply->write, slot, &row);
     }
-    error = write_point(apply->write, slot, &row);
-    if (error == OK && point->vector != NULL) {
-        error = vector_put(apply, 0, slot, point->vector, encoded, vector_index);
+    if (error == OK) {
+        error = vectors_put(apply, slot, point->vectors, &row.vectors, codes);
     }
     counters->point_count++;
     counters->id_hash ^= point_hash(&point->id, slot);
@@ -181,23 +228,15 @@ static enum error apply_op(struct apply *apply, struct apply_item *item)
     if (error != OK) {
         return error;
     }
-    const struct encoded_vector *encoded =
-        item->encoded != NULL && item->encoded->vector_count > 0 ? item->encoded->vectors : NULL;
-    if (header.vector_count > 0 && (collection_codec(apply->collection, 0) == NULL ||
-                                    header.dim != apply->collection->settings.vectors[0].dim ||
-                                    (encoded && encoded->count != header.vector_count))) {
-        return ERROR_INVALID;
-    }
+    struct op_codes codes = {.encoded = item->encoded};
     item->operation = ++apply->counters->operation;
     item->points_changed = 0;
-    uint32_t vectors = 0;
     struct op_point point;
     while (error == OK && op_next(&header, &points, &point)) {
         if (header.kind == OP_DELETE) {
             error = point_delete(apply, &point.id, &item->points_changed);
         } else {
-            error = point_upsert(apply, &point, encoded, vectors);
-            vectors += point.vector != NULL;
+            error = point_upsert(apply, &point, &codes);
             item->points_changed++;
         }
     }

@@ -37,12 +37,6 @@ struct store *database_store(struct database *database);
 #define COLLECTION_VECTORS_MAX ENVIRONMENT_VECTORS_MAX
 #define VECTOR_NAME_BYTES_MAX 200
 
-enum vector_kind {
-    VECTOR_NONE = 0, /* a number not in use: its vector was removed */
-    VECTOR_DENSE = 1,
-    VECTOR_MULTI = 2,  /* several of dim floats a point, compared by MaxSim */
-    VECTOR_SPARSE = 3, /* (index, value) pairs: no dim, always the dot product */
-};
 /* What was asked for; all are stored as float32. */
 enum vector_datatype { DATATYPE_FLOAT32, DATATYPE_FLOAT16, DATATYPE_UINT8, DATATYPE_TURBO4 };
 

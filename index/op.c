@@ -1,22 +1,31 @@
 /* A write as bytes: building and reading.
  *
  *     bytes      field
- *     0          format, 1
+ *     0          format, 2
  *     1          kind (enum op_kind)
  *     2..3       0
- *     4..7       u32 dim: floats a vector
+ *     4..7       0
  *     8..23      request id
  *     24..27     u32 points (OP_DELETE: ids)
- *     28..31     u32 points with a vector
+ *     28..31     u32 vectors of all points
  *     32..       points, one after the other
  *
  * A point:
  *
- *     1          flags: 1 has a vector, 2 the id is a UUID, 4 has a payload
+ *     1          flags: 1 has vectors, 2 the id is a UUID, 4 has a payload
  *     8 or 16    id: u64 big-endian, or a UUID's bytes
  *     4          u32 payload bytes, only with flag 4
- *     4 * dim    the vector, only with flag 1
  *     n          the payload (a value), only with flag 4
+ *     2          u16 vectors, only with flag 1; the vectors, their numbers ascending
+ *
+ * A vector:
+ *
+ *     2          u16 number in the collection's settings
+ *     1          kind (enum vector_kind)
+ *     1          0
+ *     4          u32 dim
+ *     4          u32 count
+ *     n          as struct vector_data has them
  *
  * Integers and floats are little-endian where nothing else is said; nothing is aligned. Ops come
  * from our own builder, but also from logs and replicas later: op_open walks all points once and
@@ -25,13 +34,13 @@
 
 #include <assert.h>
 
-#include "codec/codec.h"
-
-#define OP_FORMAT 1
+#define OP_FORMAT 2
 #define OP_HEADER_BYTES 32
 #define OP_CAPACITY_MIN 1024
 
-#define POINT_VECTOR 1u
+#define VECTOR_HEADER_BYTES 12
+
+#define POINT_VECTORS 1u
 #define POINT_UUID 2u
 #define POINT_PAYLOAD 4u
 
@@ -57,16 +66,14 @@ static uint8_t *builder_extend(struct op_builder *builder, size_t bytes)
 }
 
 void op_begin(struct op_builder *builder, struct arena *arena, enum op_kind kind,
-              const uint8_t request_id[16], uint32_t dim)
+              const uint8_t request_id[16])
 {
-    assert(dim <= CODEC_DIM_MAX);
-    *builder = (struct op_builder){.arena = arena, .dim = dim, .capacity = OP_CAPACITY_MIN};
+    *builder = (struct op_builder){.arena = arena, .capacity = OP_CAPACITY_MIN};
     builder->data = arena_allocate(arena, builder->capacity);
     uint8_t *header = builder_extend(builder, OP_HEADER_BYTES);
     memset(header, 0, OP_HEADER_BYTES);
     header[0] = OP_FORMAT;
     header[1] = (uint8_t)kind;
-    store32(header + 4, dim);
     memcpy(header + 8, request_id, 16);
 }
 
@@ -83,36 +90,49 @@ static size_t id_bytes(uint8_t flags)
     return flags & POINT_UUID ? 16 : 8;
 }
 
-uint8_t *op_put_point(struct op_builder *builder, const struct point_id *id, bool has_vector,
-                      struct span payload)
+void op_put_point(struct op_builder *builder, const struct point_id *id, struct span payload)
 {
     assert(payload.bytes <= UINT32_MAX);
-    const uint8_t flags =
-        (uint8_t)((has_vector ? POINT_VECTOR : 0u) | (id->kind == POINT_ID_UUID ? POINT_UUID : 0u) |
-                  (payload.bytes > 0 ? POINT_PAYLOAD : 0u));
-    const size_t vector_bytes = has_vector ? (size_t)builder->dim * sizeof(float) : 0;
+    const uint8_t flags = (uint8_t)((id->kind == POINT_ID_UUID ? POINT_UUID : 0u) |
+                                    (payload.bytes > 0 ? POINT_PAYLOAD : 0u));
     const size_t length_bytes = payload.bytes > 0 ? 4 : 0;
-    uint8_t *next =
-        builder_extend(builder, 1 + id_bytes(flags) + length_bytes + vector_bytes + payload.bytes);
+    builder->point = builder->bytes;
+    builder->vectors = 0;
+    uint8_t *next = builder_extend(builder, 1 + id_bytes(flags) + length_bytes + payload.bytes);
     *next++ = flags;
     memcpy(next, id->bytes, id_bytes(flags));
     next += id_bytes(flags);
-    uint8_t *vector = next + length_bytes;
     if (payload.bytes > 0) {
         store32(next, (uint32_t)payload.bytes);
-        memcpy(vector + vector_bytes, payload.data, payload.bytes);
+        memcpy(next + 4, payload.data, payload.bytes);
     }
     header_count(builder, 24);
-    if (!has_vector) {
-        return NULL;
+}
+
+uint8_t *op_put_vector(struct op_builder *builder, const struct vector_data *vector)
+{
+    assert(builder->point > 0 && vector_data_fits(vector));
+    if (builder->vectors == 0) {
+        builder->vectors = builder->bytes;
+        store16(builder_extend(builder, 2), 0);
+        builder->data[builder->point] |= POINT_VECTORS;
     }
+    uint8_t *next = builder_extend(builder, VECTOR_HEADER_BYTES + vector_data_bytes(vector));
+    const uint16_t count = load16(builder->data + builder->vectors);
+    assert(count < UINT16_MAX);
+    store16(builder->data + builder->vectors, (uint16_t)(count + 1));
+    store16(next, vector->number);
+    next[2] = vector->kind;
+    next[3] = 0;
+    store32(next + 4, vector->dim);
+    store32(next + 8, vector->count);
     header_count(builder, 28);
-    return vector;
+    return next + VECTOR_HEADER_BYTES;
 }
 
 void op_put_id(struct op_builder *builder, const struct point_id *id)
 {
-    (void)op_put_point(builder, id, false, (struct span){NULL, 0});
+    op_put_point(builder, id, (struct span){NULL, 0});
 }
 
 struct span op_end(struct op_builder *builder)
@@ -134,6 +154,52 @@ static bool take(struct span *rest, size_t bytes, const uint8_t **data)
     return true;
 }
 
+/* One vector off the front; false when the bytes are none. */
+static bool read_vector(struct span *rest, struct vector_data *vector)
+{
+    const uint8_t *header;
+    if (!take(rest, VECTOR_HEADER_BYTES, &header) || header[3] != 0) {
+        return false;
+    }
+    *vector = (struct vector_data){.number = load16(header),
+                                   .kind = header[2],
+                                   .dim = load32(header + 4),
+                                   .count = load32(header + 8)};
+    return vector_data_fits(vector) && take(rest, vector_data_bytes(vector), &vector->data);
+}
+
+/* A sparse vector's indices ascend. */
+static bool indices_ascend(const struct vector_data *vector)
+{
+    for (size_t i = 1; vector->kind == VECTOR_SPARSE && i < vector->count; i++) {
+        if (load32(vector->data + 4 * i) <= load32(vector->data + 4 * (i - 1))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The count of a point's vectors and the vectors off the front. */
+static bool read_vectors(struct span *rest, struct op_point *point)
+{
+    const uint8_t *count;
+    if (!take(rest, 2, &count) || load16(count) == 0) {
+        return false;
+    }
+    point->vector_count = load16(count);
+    point->vectors = *rest;
+    struct vector_data vector;
+    uint32_t least = 0;
+    for (uint32_t i = 0; i < point->vector_count; i++) {
+        if (!read_vector(rest, &vector) || vector.number < least || !indices_ascend(&vector)) {
+            return false;
+        }
+        least = vector.number + 1u;
+    }
+    point->vectors.bytes -= rest->bytes;
+    return true;
+}
+
 /* One point off the front; false when the bytes are none. */
 static bool read_point(const struct op_header *header, struct span *rest, struct op_point *point)
 {
@@ -151,30 +217,25 @@ static bool read_point(const struct op_header *header, struct span *rest, struct
         }
         payload_bytes = load32(length);
     }
-    if ((*flags & POINT_VECTOR) &&
-        !take(rest, (size_t)header->dim * sizeof(float), &point->vector)) {
-        return false;
-    }
     if (!take(rest, payload_bytes, &payload)) {
         return false;
     }
     point->payload = span_of(payload_bytes > 0 ? payload : NULL, payload_bytes);
-    return true;
+    return (*flags & POINT_VECTORS) == 0 || read_vectors(rest, point);
 }
 
 static bool read_header(struct span *rest, struct op_header *header)
 {
     const uint8_t *data;
     if (!take(rest, OP_HEADER_BYTES, &data) || data[0] != OP_FORMAT || load16(data + 2) != 0 ||
-        (data[1] != OP_UPSERT && data[1] != OP_DELETE)) {
+        load32(data + 4) != 0 || (data[1] != OP_UPSERT && data[1] != OP_DELETE)) {
         return false;
     }
     *header = (struct op_header){.kind = data[1] == OP_UPSERT ? OP_UPSERT : OP_DELETE,
-                                 .dim = load32(data + 4),
                                  .point_count = load32(data + 24),
                                  .vector_count = load32(data + 28)};
     memcpy(header->request_id, data + 8, sizeof header->request_id);
-    return header->dim <= CODEC_DIM_MAX && (header->dim > 0 || header->vector_count == 0);
+    return true;
 }
 
 enum error op_open(struct span op, struct op_header *header, struct span *points)
@@ -191,7 +252,7 @@ enum error op_open(struct span op, struct op_header *header, struct span *points
         if (!read_point(header, &rest, &point)) {
             return ERROR_CORRUPT;
         }
-        vectors += point.vector != NULL;
+        vectors += point.vector_count;
     }
     return rest.bytes == 0 && vectors == header->vector_count ? OK : ERROR_CORRUPT;
 }
@@ -199,4 +260,9 @@ enum error op_open(struct span op, struct op_header *header, struct span *points
 bool op_next(const struct op_header *header, struct span *points, struct op_point *point)
 {
     return read_point(header, points, point);
+}
+
+bool op_next_vector(struct span *vectors, struct vector_data *vector)
+{
+    return vectors->bytes > 0 && read_vector(vectors, vector);
 }

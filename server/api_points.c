@@ -73,7 +73,7 @@ void api_points_delete(struct call *call)
     uint8_t request_id[16];
     request_id_draw(request_id);
     body_begin(&removal->body, call->request->body, call->arena);
-    op_begin(&removal->op, call->arena, OP_DELETE, request_id, 0);
+    op_begin(&removal->op, call->arena, OP_DELETE, request_id);
     bool good = read_delete(removal);
     if (good && removal->count == 0)
         good = refuse(&removal->body.refusal, call->arena, REFUSAL_REQUEST, "Empty update request");

@@ -334,7 +334,7 @@ void api_points_upsert(struct call *call)
     request_id_draw(request_id);
     body_begin(&upsert->body, call->request->body, call->arena);
     point_reader_begin(&upsert->reader, call->collection, call->service->config, call->arena);
-    op_begin(&upsert->op, call->arena, OP_UPSERT, request_id, upsert->reader.dim);
+    op_begin(&upsert->op, call->arena, OP_UPSERT, request_id);
     upsert->reader.op = &upsert->op;
     if (!judge(upsert)) {
         call_refuse(call, &upsert->body.refusal);

@@ -80,7 +80,7 @@ static struct bulk_step *step_begin(struct bulk *bulk, struct bulk_step *step)
     step->taken = true;
     step->bulk = bulk;
     arena_init(&step->arena);
-    op_begin(&step->op, &step->arena, OP_UPSERT, request_id, bulk->reader.dim);
+    op_begin(&step->op, &step->arena, OP_UPSERT, request_id);
     return step;
 }
 

@@ -157,9 +157,10 @@ void point_put(struct point_reader *reader, const struct point *point)
 {
     if (point->row != NULL)
         vector_prepare(reader, point->row);
-    uint8_t *to = op_put_point(reader->op, &point->id, point->row != NULL, point->payload);
+    op_put_point(reader->op, &point->id, point->payload);
+    const struct vector_data vector = {.kind = VECTOR_DENSE, .dim = reader->dim, .count = 1};
     if (point->row != NULL)
-        memcpy(to, point->row, reader->dim * sizeof(float));
+        memcpy(op_put_vector(reader->op, &vector), point->row, reader->dim * sizeof(float));
 }
 
 static bool read_member(struct point_reader *reader, struct body *body, struct span key,

@@ -79,10 +79,10 @@ static void put_group(struct bench *bench, size_t first, size_t count)
 {
     struct op_builder builder;
     const uint8_t request[16] = {0};
-    op_begin(&builder, &bench->arena, OP_UPSERT, request, bench->dim);
+    op_begin(&builder, &bench->arena, OP_UPSERT, request);
     for (size_t i = first; i < first + count; i++) {
         const struct point_id id = point_id_number(i);
-        uint8_t *vector = op_put_point(&builder, &id, true, span_of(NULL, 0));
+        uint8_t *vector = op_put_dense_point(&builder, &id, bench->dim, span_of(NULL, 0));
         memcpy(vector, bench->base.data + i * bench->dim, bench->dim * sizeof(float));
     }
     struct apply_item item = {.op = op_end(&builder)};

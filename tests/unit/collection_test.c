@@ -18,10 +18,10 @@ static void random_floats(uint64_t *random, uint32_t dim, float *out)
 static struct span upsert(struct arena *arena, uint64_t first, uint32_t count, uint64_t seed)
 {
     struct op_builder builder;
-    op_begin(&builder, arena, OP_UPSERT, REQUEST, DIM);
+    op_begin(&builder, arena, OP_UPSERT, REQUEST);
     for (uint32_t i = 0; i < count; i++) {
         const struct point_id id = point_id_number(first + i);
-        uint8_t *out = op_put_point(&builder, &id, true, (struct span){NULL, 0});
+        uint8_t *out = op_put_dense_point(&builder, &id, DIM, (struct span){NULL, 0});
         float vector[DIM];
         random_floats(&seed, DIM, vector);
         memcpy(out, vector, sizeof vector);
@@ -32,7 +32,7 @@ static struct span upsert(struct arena *arena, uint64_t first, uint32_t count, u
 static struct span deletion(struct arena *arena, uint64_t first, uint32_t count)
 {
     struct op_builder builder;
-    op_begin(&builder, arena, OP_DELETE, REQUEST, 0);
+    op_begin(&builder, arena, OP_DELETE, REQUEST);
     for (uint32_t i = 0; i < count; i++) {
         const struct point_id id = point_id_number(first + i);
         op_put_id(&builder, &id);
@@ -69,11 +69,11 @@ static void test_last_of_an_op_wins(void **state)
     fixture_begin(&fixture, 100, 100);
     fixture_create(&fixture, DIM, METRIC_DOT, 0);
     struct op_builder builder;
-    op_begin(&builder, &fixture.arena, OP_UPSERT, REQUEST, DIM);
+    op_begin(&builder, &fixture.arena, OP_UPSERT, REQUEST);
     const struct point_id id = point_id_number(5);
     for (uint32_t round = 0; round < 3; round++) {
         uint8_t *out =
-            op_put_point(&builder, &id, true, fixture_payload(&fixture.arena, 100 + round));
+            op_put_dense_point(&builder, &id, DIM, fixture_payload(&fixture.arena, 100 + round));
         for (uint32_t i = 0; i < DIM; i++) {
             store_float(out + 4 * i, (float)round);
         }
@@ -107,9 +107,9 @@ static void test_vectors_come_and_go(void **state)
         apply_one(&fixture, upsert(&fixture.arena, 1, 2, 7));
         assert_int_equal(vectors_now(&fixture).vector_count, 2);
         struct op_builder builder;
-        op_begin(&builder, &fixture.arena, OP_UPSERT, REQUEST, 0);
+        op_begin(&builder, &fixture.arena, OP_UPSERT, REQUEST);
         const struct point_id id = point_id_number(2);
-        assert_null(op_put_point(&builder, &id, false, fixture_payload(&fixture.arena, 3)));
+        assert_null(op_put_dense_point(&builder, &id, 0, fixture_payload(&fixture.arena, 3)));
         apply_one(&fixture, op_end(&builder));
         assert_int_equal(counters_now(&fixture).point_count, 2);
         assert_int_equal(vectors_now(&fixture).vector_count, 1);
@@ -134,9 +134,9 @@ static void test_a_bad_op_spoils_its_group(void **state)
     apply_one(&fixture, upsert(&fixture.arena, 0, 15, 1));
     const struct counters before = counters_now(&fixture);
     struct op_builder builder;
-    op_begin(&builder, &fixture.arena, OP_UPSERT, REQUEST, DIM + 1);
+    op_begin(&builder, &fixture.arena, OP_UPSERT, REQUEST);
     const struct point_id id = point_id_number(1);
-    memset(op_put_point(&builder, &id, true, (struct span){NULL, 0}), 0, (DIM + 1) * 4);
+    memset(op_put_dense_point(&builder, &id, DIM + 1, (struct span){NULL, 0}), 0, (DIM + 1) * 4);
     /* The good op seals a generation before the bad one is met. */
     struct apply_item items[] = {{.op = upsert(&fixture.arena, 10, 50, 2)},
                                  {.op = op_end(&builder)}};

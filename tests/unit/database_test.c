@@ -243,9 +243,9 @@ static void put_point(struct fixture *fixture, struct collection *collection, ui
 {
     struct op_builder builder;
     const uint8_t request_id[16] = {0};
-    op_begin(&builder, &fixture->arena, OP_UPSERT, request_id, 4);
+    op_begin(&builder, &fixture->arena, OP_UPSERT, request_id);
     const struct point_id id = point_id_number(number);
-    uint8_t *vector = op_put_point(&builder, &id, true, (struct span){NULL, 0});
+    uint8_t *vector = op_put_dense_point(&builder, &id, 4, (struct span){NULL, 0});
     for (uint32_t i = 0; i < 4; i++) {
         store_float(vector + 4 * i, (float)(number + i));
     }

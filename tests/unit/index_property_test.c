@@ -21,8 +21,7 @@ static struct span random_op(struct run *run, uint64_t operation, uint32_t *chan
     uint8_t request_id[16];
     store64(request_id, random_next(&run->random));
     store64(request_id + 8, operation);
-    op_begin(&builder, &run->fixture.arena, deletes ? OP_DELETE : OP_UPSERT, request_id,
-             run->model.dim);
+    op_begin(&builder, &run->fixture.arena, deletes ? OP_DELETE : OP_UPSERT, request_id);
     const uint64_t count = random_below(&run->random, deletes ? 12 : 50);
     const uint64_t range = 1 + random_below(&run->random, MODEL_IDS);
     *changed = 0;
@@ -41,8 +40,8 @@ static struct span random_op(struct run *run, uint64_t operation, uint32_t *chan
         point->has_vector = has_vector;
         point->version = operation;
         point->payload = random_below(&run->random, 3) == 0 ? 0 : random_next(&run->random) >> 20;
-        uint8_t *out = op_put_point(&builder, &id, has_vector,
-                                    fixture_payload(&run->fixture.arena, point->payload));
+        uint8_t *out = op_put_dense_point(&builder, &id, has_vector ? run->model.dim : 0,
+                                          fixture_payload(&run->fixture.arena, point->payload));
         if (has_vector) {
             model_random_vector(&run->model, collection_codec(run->fixture.collection, 0),
                                 &run->random, point->vector);

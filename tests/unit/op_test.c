@@ -18,22 +18,53 @@ static struct point_id uuid(uint8_t fill)
     return id;
 }
 
-/* Four points: both kinds of id, with and without vector and payload. */
+/* Of the sample's points: the vectors that point i has, and how many. */
+static size_t sample_vectors(uint32_t i, struct vector_data vectors[2])
+{
+    vectors[0] =
+        i == 0 ? (struct vector_data){.number = 0, .kind = VECTOR_DENSE, .dim = 3, .count = 1}
+               : (struct vector_data){.number = 2, .kind = VECTOR_MULTI, .dim = 2, .count = 3};
+    vectors[1] = (struct vector_data){.number = 255, .kind = VECTOR_SPARSE, .count = 2};
+    return i == 0 ? 2 : i == 1 ? 1 : 0;
+}
+
+/* Four points: both kinds of id, with and without vectors and payload. */
 static struct span sample_op(struct arena *arena)
 {
     struct op_builder builder;
-    op_begin(&builder, arena, OP_UPSERT, REQUEST, 3);
+    op_begin(&builder, arena, OP_UPSERT, REQUEST);
     const struct point_id ids[] = {point_id_number(7), uuid(0xab), point_id_number(UINT64_MAX),
                                    uuid(0)};
     for (uint32_t i = 0; i < 4; i++) {
-        const struct span payload = i & 1 ? span_text("payload") : (struct span){NULL, 0};
-        uint8_t *vector = op_put_point(&builder, &ids[i], i < 2, payload);
-        assert_int_equal(vector != NULL, i < 2);
-        for (uint32_t j = 0; vector != NULL && j < 3; j++) {
-            store_float(vector + 4 * j, (float)(10 * i + j));
+        struct vector_data vectors[2];
+        op_put_point(&builder, &ids[i], i & 1 ? span_text("payload") : (struct span){NULL, 0});
+        const size_t count = sample_vectors(i, vectors);
+        for (size_t j = 0; j < count; j++) {
+            uint8_t *data = op_put_vector(&builder, &vectors[j]);
+            for (size_t k = 0; k < vector_data_bytes(&vectors[j]); k++) {
+                data[k] = (uint8_t)(7 * i + j + k);
+            }
         }
     }
     return op_end(&builder);
+}
+
+static void compare_vectors(uint32_t i, struct op_point *point)
+{
+    struct vector_data vectors[2], vector;
+    const size_t count = sample_vectors(i, vectors);
+    assert_int_equal(point->vector_count, count);
+    for (size_t j = 0; j < count; j++) {
+        assert_true(op_next_vector(&point->vectors, &vector));
+        assert_int_equal(vector.number, vectors[j].number);
+        assert_int_equal(vector.kind, vectors[j].kind);
+        assert_int_equal(vector.dim, vectors[j].dim);
+        assert_int_equal(vector.count, vectors[j].count);
+        for (size_t k = 0; k < vector_data_bytes(&vector); k++) {
+            assert_int_equal(vector.data[k], (uint8_t)(7 * i + j + k));
+        }
+    }
+    assert_false(op_next_vector(&point->vectors, &vector));
 }
 
 static void test_upsert_there_and_back(void **state)
@@ -47,16 +78,12 @@ static void test_upsert_there_and_back(void **state)
     assert_int_equal(op_open(op, &header, &points), OK);
     assert_int_equal(header.kind, OP_UPSERT);
     assert_memory_equal(header.request_id, REQUEST, 16);
-    assert_int_equal(header.dim, 3);
     assert_int_equal(header.point_count, 4);
-    assert_int_equal(header.vector_count, 2);
+    assert_int_equal(header.vector_count, 3);
     struct op_point point;
     for (uint32_t i = 0; i < 4; i++) {
         assert_true(op_next(&header, &points, &point));
-        assert_int_equal(point.vector != NULL, i < 2);
-        for (uint32_t j = 0; point.vector != NULL && j < 3; j++) {
-            assert_true(load_float(point.vector + 4 * j) == (float)(10 * i + j));
-        }
+        compare_vectors(i, &point);
         assert_true(
             span_equal(point.payload, i & 1 ? span_text("payload") : (struct span){NULL, 0}));
         const struct point_id expected = i == 0   ? point_id_number(7)
@@ -75,7 +102,7 @@ static void test_delete_there_and_back(void **state)
     struct arena arena;
     arena_init(&arena);
     struct op_builder builder;
-    op_begin(&builder, &arena, OP_DELETE, REQUEST, 0);
+    op_begin(&builder, &arena, OP_DELETE, REQUEST);
     enum { COUNT = 5000 }; /* grows several times */
     for (uint64_t i = 0; i < COUNT; i++) {
         const struct point_id id = point_id_number(i * i);
@@ -102,7 +129,7 @@ static void test_an_op_without_points(void **state)
     struct arena arena;
     arena_init(&arena);
     struct op_builder builder;
-    op_begin(&builder, &arena, OP_UPSERT, REQUEST, 8);
+    op_begin(&builder, &arena, OP_UPSERT, REQUEST);
     struct op_header header;
     struct span points;
     assert_int_equal(op_open(op_end(&builder), &header, &points), OK);
@@ -127,6 +154,12 @@ static enum error open_exact(const uint8_t *data, size_t bytes)
         struct op_point point;
         uint32_t count = 0;
         while (op_next(&header, &points, &point)) {
+            struct vector_data vector;
+            uint32_t vectors = 0;
+            while (op_next_vector(&point.vectors, &vector)) {
+                vectors++;
+            }
+            assert_int_equal(vectors, point.vector_count);
             count++;
         }
         assert_int_equal(count, header.point_count);
@@ -163,24 +196,34 @@ static void test_fields_out_of_range_are_refused(void **state)
         size_t offset;
         uint32_t value;
     } wrong[] = {
-        {0, 2},           /* format */
-        {1, 3},           /* kind */
-        {1, 0},           /* kind */
-        {2, 1},           /* reserved */
-        {4, 65537},       /* dim */
-        {4, 0},           /* dim 0 with vectors */
-        {24, 5},          /* points */
-        {24, 3},          /* points */
-        {24, UINT32_MAX}, /* points */
-        {28, 1},          /* vectors */
-        {32, 8},          /* flags of the first point */
+        {0, 1},                      /* format */
+        {1, 3},                      /* kind */
+        {1, 0},                      /* kind */
+        {2, 1},                      /* reserved */
+        {4, 1},                      /* reserved */
+        {24, 5},                     /* points */
+        {24, 3},                     /* points */
+        {24, UINT32_MAX},            /* points */
+        {28, 1},                     /* vectors */
+        {32, 8},                     /* flags of the first point */
+        {41, 3},                     /* its vectors: 16 bits */
+        {41, 0},          {43, 255}, /* number of the first: not below the second's */
+        {45, 4},                     /* its kind */
+        {45, 0},          {46, 1},   /* reserved */
+        {47, 65537},                 /* its dim */
+        {47, 0},          {51, 2},   /* its count */
+        {75, 1},                     /* dim of the sparse one */
+        {83, 1000},                  /* its first index, not below the second */
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         memcpy(data, op.data, op.bytes);
-        if (wrong[i].offset < 4 || wrong[i].offset == 32) {
-            data[wrong[i].offset] = (uint8_t)wrong[i].value;
+        const size_t at = wrong[i].offset;
+        if (at < 4 || at == 32 || at == 45 || at == 46) {
+            data[at] = (uint8_t)wrong[i].value;
+        } else if (at == 41 || at == 43) {
+            store16(data + at, (uint16_t)wrong[i].value);
         } else {
-            store32(data + wrong[i].offset, wrong[i].value);
+            store32(data + at, wrong[i].value);
         }
         assert_int_equal(open_exact(data, op.bytes), ERROR_CORRUPT);
     }

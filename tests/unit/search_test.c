@@ -10,11 +10,11 @@ static void put_rows(struct fixture *fixture, const float *rows, uint32_t dim, u
                      uint32_t count)
 {
     struct op_builder builder;
-    op_begin(&builder, &fixture->arena, OP_UPSERT, REQUEST, dim);
+    op_begin(&builder, &fixture->arena, OP_UPSERT, REQUEST);
     for (uint32_t i = first; i < first + count; i++) {
         const struct point_id id = point_id_number(i);
-        memcpy(op_put_point(&builder, &id, true, (struct span){NULL, 0}), rows + (size_t)i * dim,
-               dim * sizeof(float));
+        memcpy(op_put_dense_point(&builder, &id, dim, (struct span){NULL, 0}),
+               rows + (size_t)i * dim, dim * sizeof(float));
     }
     struct apply_item item = {.op = op_end(&builder)};
     struct encoded *encoded;
@@ -29,7 +29,7 @@ static void put_rows(struct fixture *fixture, const float *rows, uint32_t dim, u
 static void delete_ids(struct fixture *fixture, uint32_t first, uint32_t count, uint32_t step)
 {
     struct op_builder builder;
-    op_begin(&builder, &fixture->arena, OP_DELETE, REQUEST, 0);
+    op_begin(&builder, &fixture->arena, OP_DELETE, REQUEST);
     for (uint32_t i = 0; i < count; i++) {
         const struct point_id id = point_id_number(first + i * step);
         op_put_id(&builder, &id);
@@ -236,10 +236,10 @@ static void check_ties(enum metric metric, uint32_t dim)
     struct op_builder builder;
     for (uint32_t i = 0; i < COUNT; i++) {
         if (i % 500 == 0) {
-            op_begin(&builder, &fixture.arena, OP_UPSERT, REQUEST, dim);
+            op_begin(&builder, &fixture.arena, OP_UPSERT, REQUEST);
         }
         const struct point_id id = point_id_number(COUNT - 1 - i);
-        uint8_t *out = op_put_point(&builder, &id, true, (struct span){NULL, 0});
+        uint8_t *out = op_put_dense_point(&builder, &id, dim, (struct span){NULL, 0});
         for (uint32_t j = 0; j < dim; j++) {
             store_float(out + 4 * j, i % 10 == 0 ? 0.3f : -0.1f);
         }

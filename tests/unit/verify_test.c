@@ -12,18 +12,18 @@ static void begin(struct fixture *fixture, uint64_t first_slot)
     fixture_begin(fixture, 40, 60);
     fixture_create(fixture, DIM, METRIC_DOT, first_slot);
     struct op_builder builder;
-    op_begin(&builder, &fixture->arena, OP_UPSERT, REQUEST, DIM);
+    op_begin(&builder, &fixture->arena, OP_UPSERT, REQUEST);
     uint64_t random = 11;
     for (uint32_t i = 0; i < POINTS; i++) {
         const struct point_id id = model_id(i);
-        uint8_t *out =
-            op_put_point(&builder, &id, i % 10 != 9, fixture_payload(&fixture->arena, i % 3));
+        uint8_t *out = op_put_dense_point(&builder, &id, i % 10 != 9 ? DIM : 0,
+                                          fixture_payload(&fixture->arena, i % 3));
         for (uint32_t j = 0; out != NULL && j < DIM; j++) {
             store_float(out + 4 * j, (float)random_normal(&random));
         }
     }
     struct apply_item items[2] = {{.op = op_end(&builder)}};
-    op_begin(&builder, &fixture->arena, OP_DELETE, REQUEST, 0);
+    op_begin(&builder, &fixture->arena, OP_DELETE, REQUEST);
     for (uint32_t i = 0; i < 20; i++) {
         const struct point_id id = model_id(i * 5);
         op_put_id(&builder, &id);

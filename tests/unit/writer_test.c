@@ -56,14 +56,14 @@ static void job_op(struct job *job, struct collection *collection, enum op_kind 
     struct op_builder builder;
     uint8_t request_id[16] = {0};
     store64(request_id, first + 1);
-    op_begin(&builder, &job->arena, kind, request_id, kind == OP_UPSERT ? DIM : 0);
+    op_begin(&builder, &job->arena, kind, request_id);
     for (uint32_t i = 0; i < count; i++) {
         struct point_id id = point_id_number(first + i);
         if (kind == OP_DELETE) {
             op_put_id(&builder, &id);
             continue;
         }
-        uint8_t *vector = op_put_point(&builder, &id, true, (struct span){0});
+        uint8_t *vector = op_put_dense_point(&builder, &id, DIM, (struct span){0});
         for (uint32_t j = 0; j < DIM; j++)
             store_float(vector + 4 * j, (float)(first + i + j));
     }
