@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "codec/codec.h"
+
 const uint8_t codebook_ranks_4[CODEBOOK_RANKS_4] = {5, 15, 25, 36, 48, 62, 79, 104};
 const int8_t codebook_levels_4[16] = {-104, -79, -62, -48, -36, -25, -15, -5,
                                       5,    15,  25,  36,  48,  62,  79,  104};
@@ -58,7 +60,7 @@ static const double octave[32] = {1,
 
 static unsigned stride_of(unsigned bits)
 {
-    return bits == 1 ? 1 : 2;
+    return bits == CODE_1 || bits == CODE_1_5 ? 1 : 2;
 }
 
 uint8_t codebook_error_byte(unsigned bits, double error)

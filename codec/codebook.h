@@ -13,8 +13,15 @@
 #define CODEBOOK_RANKS_4 8u
 #define CODEBOOK_UNIT_1 0.797884561     /* level 1 in standard deviations */
 #define CODEBOOK_UNIT_4 0.0262118903693 /* 2.732589571 / 104.25 */
+/* 2 bits: levels +-18 and +-60; 8 bits: the uniform grid, levels 2 k + 1, k -128..127. */
+#define CODEBOOK_LEVEL_2 18
+#define CODEBOOK_OUTER_2 60
+#define CODEBOOK_THRESHOLD_2 0.9815988115 /* between them, in standard deviations */
+#define CODEBOOK_UNIT_2 0.0251736268      /* 1.510417608 / 60 */
+#define CODEBOOK_UNIT_8 0.015381198       /* 0.030762396 / 2 */
 /* Mean squared error of a level against N(0,1): D_b; K_b = sqrt(D_b (1 - D_b)). */
 #define CODEBOOK_ERROR_1 0.363380227632
+#define CODEBOOK_ERROR_2 0.117481847829
 #define CODEBOOK_ERROR_4 0.009501008008
 /* Scales tried for each vector; the one whose code has the largest cosine is kept. */
 #define CODEBOOK_SCALES 5u
@@ -22,6 +29,13 @@
 /* Positive levels of 4 bits, by rank, and all sixteen, by index. */
 extern const uint8_t codebook_ranks_4[CODEBOOK_RANKS_4];
 extern const int8_t codebook_levels_4[16];
+
+/* |L|^2 of a 2-bit code with so many outer levels. */
+static inline double codebook_square_2(uint32_t dim, double outer)
+{
+    const double inner = CODEBOOK_LEVEL_2 * CODEBOOK_LEVEL_2;
+    return (double)dim * inner + outer * (CODEBOOK_OUTER_2 * CODEBOOK_OUTER_2 - inner);
+}
 
 /* How far a code is from its vector, 1 - rho^2 with rho the cosine between them, in one byte on a
  * logarithmic scale: 32 steps an octave at 1 bit, 16 otherwise (down to 2^-16). */

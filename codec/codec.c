@@ -13,26 +13,56 @@
 
 #include "codec/codec_internal.h"
 
+unsigned codec_first_bits_for(uint32_t dim)
+{
+    return dim >= CODEC_SCAN_DIM_MIN && dim <= CODEC_TWO_BIT_DIM_MAX ? CODE_2 : CODE_1;
+}
+
 struct codec *codec_new(uint32_t dim, uint64_t seed, const struct kernels *kernels)
 {
+    return codec_new_bits(dim, seed, codec_first_bits_for(dim), CODE_4, kernels);
+}
+
+/* A rotation has at most CODEC_DIM_MAX dims. */
+static uint32_t extended_dim(uint32_t dim)
+{
+    const uint32_t wanted = dim + (dim + 1) / 2;
+    return wanted < CODEC_DIM_MAX ? wanted : CODEC_DIM_MAX;
+}
+
+/* Any fixed number: the extension has its own signs. */
+#define EXTENSION_SEED 0x9e3779b97f4a7c15u
+
+struct codec *codec_new_bits(uint32_t dim, uint64_t seed, unsigned first, unsigned second,
+                             const struct kernels *kernels)
+{
     assert(dim >= 1 && dim <= CODEC_DIM_MAX);
+    assert(first == CODE_1 || first == CODE_1_5 || first == CODE_2);
+    assert(second == CODE_NONE || second == CODE_4 || second == CODE_8);
     struct codec *codec = malloc(sizeof *codec);
     if (codec == NULL) {
         abort();
     }
     *codec = (struct codec){
         .dim = dim,
-        .column_count = ((size_t)dim + 3) / 4,
-        .row_bytes = ((size_t)dim + 1) / 2,
+        .first_bits = first,
+        .second_bits = second,
+        .code_dim = first == CODE_1_5 ? extended_dim(dim) : dim,
         .kernels = kernels != NULL ? kernels : kernels_best(),
     };
+    codec->row_bytes = codec_code_bytes(codec, second);
+    codec->shape.column_count = ((size_t)codec->code_dim * (first == CODE_2 ? 2 : 1) + 3) / 4;
+    codec->shape.block_bytes = codec_block_bytes(codec);
     rotation_init(&codec->rotation, dim, seed, codec->kernels);
+    if (first == CODE_1_5) {
+        rotation_init(&codec->extension, codec->code_dim, seed ^ EXTENSION_SEED, codec->kernels);
+    }
     for (unsigned i = 0; i < CODEBOOK_SCALES; i++) {
         codebook_rank_table(i, &codec->ranks[i]);
     }
     for (unsigned byte = 0; byte < 256; byte++) {
-        codec->errors_1[byte] = (float)codebook_error_of(1, (uint8_t)byte);
-        codec->errors_4[byte] = (float)codebook_error_of(4, (uint8_t)byte);
+        codec->errors_fine[byte] = (float)codebook_error_of(CODE_1, (uint8_t)byte);
+        codec->errors_coarse[byte] = (float)codebook_error_of(CODE_4, (uint8_t)byte);
     }
     return codec;
 }
@@ -41,8 +71,19 @@ void codec_free(struct codec *codec)
 {
     if (codec != NULL) {
         rotation_release(&codec->rotation);
+        rotation_release(&codec->extension);
         free(codec);
     }
+}
+
+unsigned codec_first_bits(const struct codec *codec)
+{
+    return codec->first_bits;
+}
+
+unsigned codec_second_bits(const struct codec *codec)
+{
+    return codec->second_bits;
 }
 
 uint32_t codec_dim(const struct codec *codec)
@@ -58,27 +99,50 @@ const char *codec_kernels_name(const struct codec *codec)
 /* ---- scratch: a residual and five planes of bytes ---- */
 
 struct planes {
+    uint32_t dim; /* of the code */
     float *residual;
     struct magnitudes magnitudes;
     uint8_t *indices;
     int8_t *levels;
+    float *centre; /* at CODE_1_5: the extended one; */
+    float *work;   /* and scratch to extend with */
 };
+
+size_t codec_plane_bytes(const struct codec *codec)
+{
+    return round_to_pad(codec->code_dim) * (sizeof(float) + 5);
+}
 
 size_t codec_work_bytes(const struct codec *codec)
 {
-    return round_to_pad(codec->dim) * (sizeof(float) + 5);
+    const size_t more = codec->first_bits == CODE_1_5 ? 3 * round_to_pad(codec->code_dim) : 0;
+    return codec_plane_bytes(codec) + more * sizeof(float);
 }
 
-static struct planes planes_of(const struct codec *codec, void *work)
+static struct planes planes_of(const struct codec *codec, unsigned bits, void *work)
 {
-    const size_t n = round_to_pad(codec->dim);
+    const size_t n = round_to_pad(codec->code_dim);
     uint8_t *bytes = (uint8_t *)work + n * sizeof(float);
-    return (struct planes){
+    struct planes planes = {
+        .dim = bits == CODE_1_5 ? codec->code_dim : codec->dim,
         .residual = work,
         .magnitudes = {bytes, bytes + n, bytes + 2 * n},
         .indices = bytes + 3 * n,
         .levels = (int8_t *)(bytes + 4 * n),
     };
+    if (bits == CODE_1_5) {
+        planes.centre = (void *)((uint8_t *)work + codec_plane_bytes(codec));
+        planes.work = planes.centre + n;
+    }
+    return planes;
+}
+
+void codec_extend(const struct codec *codec, const float *x, float *y, float *work)
+{
+    float *extended = work + round_to_pad(codec->code_dim);
+    memcpy(extended, x, codec->dim * sizeof *x);
+    memset(extended + codec->dim, 0, (codec->code_dim - codec->dim) * sizeof *x);
+    rotation_apply(&codec->extension, extended, y, work);
 }
 
 void codec_rotate(const struct codec *codec, const float *x, float *y, void *work)
@@ -109,8 +173,22 @@ void codec_normalise(const struct codec *codec, float *x)
 
 size_t codec_code_bytes(const struct codec *codec, unsigned bits)
 {
-    assert(bits == 1 || bits == 4);
-    return bits == 1 ? ((size_t)codec->dim + 7) / 8 : codec->row_bytes;
+    const size_t dim = codec->dim;
+    switch (bits) {
+    case CODE_NONE:
+        return 0;
+    case CODE_1:
+        return (dim + 7) / 8;
+    case CODE_1_5:
+        return ((size_t)extended_dim(codec->dim) + 7) / 8;
+    case CODE_2:
+        return (dim + 3) / 4;
+    case CODE_4:
+        return (dim + 1) / 2;
+    default:
+        assert(bits == CODE_8);
+        return dim;
+    }
 }
 
 static double square_of(const struct codec *codec, const float *x)
@@ -173,14 +251,69 @@ struct fit {
 static struct fit encode_signs(const struct codec *codec, const struct planes *planes,
                                bool want_levels, uint8_t *code)
 {
-    codec->kernels->sign_bits(planes->residual, codec->dim, code);
+    codec->kernels->sign_bits(planes->residual, planes->dim, code);
     if (want_levels) {
-        for (uint32_t j = 0; j < codec->dim; j++) {
+        for (uint32_t j = 0; j < planes->dim; j++) {
             planes->levels[j] = (int8_t)((code[j / 8] >> (j % 8) & 1) * 2 - 1);
         }
     }
-    return (struct fit){codec->kernels->absolute_sum(planes->residual, codec->dim),
-                        (double)codec->dim};
+    return (struct fit){codec->kernels->absolute_sum(planes->residual, planes->dim),
+                        (double)planes->dim};
+}
+
+/* abcd as 0a0b0c0d. */
+static unsigned spread_bits(unsigned byte)
+{
+    byte = (byte | byte << 4) & 0x0f0fu;
+    byte = (byte | byte << 2) & 0x3333u;
+    return (byte | byte << 1) & 0x5555u;
+}
+
+/* Rank 2 | outer above zero, 1 - outer below. */
+static struct fit encode_two_bits(const struct codec *codec, const struct planes *planes,
+                                  double square, uint8_t *code)
+{
+    const uint32_t dim = codec->dim;
+    const double threshold = CODEBOOK_THRESHOLD_2 * sqrt(square / (double)dim);
+    uint8_t *signs = planes->indices, *outer = planes->magnitudes.high;
+    codec->kernels->sign_bits(planes->residual, dim, signs);
+    codec->kernels->outer_bits(planes->residual, dim, (float)threshold, outer);
+    const size_t code_bytes = codec_code_bytes(codec, CODE_2);
+    uint32_t outer_count = 0;
+    for (size_t i = 0; i < ((size_t)dim + 7) / 8; i++) {
+        const unsigned high = signs[i], low = ~(high ^ outer[i]) & 255u;
+        unsigned pairs = spread_bits(high) << 1 | spread_bits(low);
+        if (dim - i * 8 < 8) { /* nothing past the last dim */
+            pairs &= (1u << (2 * (dim - i * 8))) - 1;
+        }
+        outer_count += (uint32_t)__builtin_popcount(outer[i]);
+        code[2 * i] = (uint8_t)pairs;
+        if (2 * i + 1 < code_bytes) {
+            code[2 * i + 1] = (uint8_t)(pairs >> 8);
+        }
+    }
+    for (uint32_t j = 0; j < dim; j++) {
+        const int size = outer[j / 8] >> (j % 8) & 1 ? CODEBOOK_OUTER_2 : CODEBOOK_LEVEL_2;
+        planes->levels[j] = (int8_t)(signs[j / 8] >> (j % 8) & 1 ? size : -size);
+    }
+    return (struct fit){codec->kernels->dot_levels(planes->residual, planes->levels, dim),
+                        codebook_square_2(dim, outer_count)};
+}
+
+/* The levels 2 k + 1 are left in the code itself. */
+static struct fit encode_grid(const struct codec *codec, const struct planes *planes, double square,
+                              uint8_t *code)
+{
+    const double scale = sqrt((double)codec->dim / square) / (2.0 * CODEBOOK_UNIT_8);
+    codec->kernels->grid_levels(planes->residual, codec->dim, (float)scale, planes->levels);
+    memcpy(code, planes->levels, codec->dim);
+    uint64_t code_square = 0;
+    for (uint32_t j = 0; j < codec->dim; j++) {
+        const int level = 2 * planes->levels[j] + 1;
+        code_square += (uint64_t)(level * level);
+    }
+    return (struct fit){codec->kernels->dot_grid(planes->residual, planes->levels, codec->dim),
+                        (double)code_square};
 }
 
 static struct fit encode_levels(const struct codec *codec, const struct planes *planes,
@@ -209,22 +342,25 @@ static struct code_factors factors_unknown(void)
     return (struct code_factors){0.0f, INFINITY};
 }
 
+/* What the factors are made of. */
+struct parts {
+    double square;      /* |r|^2 */
+    double with_centre; /* <r, m> */
+    struct fit fit;
+    double centre_levels; /* <m, L> */
+};
+
 /* f_add makes up for m: the estimate is of <q - m, r>, the kernels see <q, L>. All in the factors
  * as they are stored. */
-static struct code_factors factors_of(const struct codec *codec, enum metric metric, unsigned bits,
-                                      double square, struct fit fit, const struct planes *planes,
-                                      const float *centre)
+static struct code_factors factors_of(enum metric metric, unsigned bits, struct parts parts)
 {
     const bool euclid = metric == METRIC_EUCLID;
-    const double scale = square / fit.product;
-    const double error = 1.0 - fit.product * fit.product / (fit.code_square * square);
+    const double product = parts.fit.product, scale = parts.square / product;
+    const double error = 1.0 - product * product / (parts.fit.code_square * parts.square);
     const float f_mul = factor_with_error_byte((float)(euclid ? 2.0 * scale : scale),
                                                codebook_error_byte(bits, error));
-    double f_add = euclid ? -square : 0.0;
-    if (centre != NULL) {
-        f_add -= (double)f_mul * codec->kernels->dot_levels(centre, planes->levels, codec->dim);
-        f_add += euclid ? 0.0 : dot_of(codec, planes->residual, centre);
-    }
+    const double f_add =
+        (euclid ? -parts.square : parts.with_centre) - (double)f_mul * parts.centre_levels;
     if (!isfinite(f_mul) || !(fabs(f_add) <= CODEC_SQUARE_MAX)) {
         return factors_unknown();
     }
@@ -244,70 +380,57 @@ static bool breaks_cosine(const struct codec *codec, enum metric metric, const f
     return metric == METRIC_COSINE && centre != NULL && square_of(codec, rotated) < 0.5;
 }
 
+static struct fit encode_residual(const struct codec *codec, unsigned bits,
+                                  const struct planes *planes, double square, bool want_levels,
+                                  uint8_t *code)
+{
+    switch (bits) {
+    case CODE_2:
+        return encode_two_bits(codec, planes, square, code);
+    case CODE_4:
+        return encode_levels(codec, planes, square, code);
+    case CODE_8:
+        return encode_grid(codec, planes, square, code);
+    default:
+        return encode_signs(codec, planes, want_levels, code);
+    }
+}
+
 void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
                   const float *rotated, const float *centre, uint8_t *code,
                   struct code_factors *factors, void *work)
 {
-    struct planes planes = planes_of(codec, work);
+    assert(bits != CODE_1_5 || codec->first_bits == CODE_1_5);
+    const struct planes planes = planes_of(codec, bits, work);
     if (centre != NULL) {
         codec->kernels->subtract(planes.residual, rotated, centre, codec->dim);
     } else {
         memcpy(planes.residual, rotated, codec->dim * sizeof *rotated);
     }
-    const double square = square_of(codec, planes.residual);
-    const bool zero = square < CODEC_SQUARE_MIN &&
+    struct parts parts = {.square = square_of(codec, planes.residual)};
+    const bool zero = parts.square < CODEC_SQUARE_MIN &&
                       codec->kernels->absolute_sum(planes.residual, codec->dim) <= 0.0;
-    if (zero || !can_estimate(square) || breaks_cosine(codec, metric, rotated, centre)) {
+    if (zero || bits == CODE_NONE || !can_estimate(parts.square) ||
+        breaks_cosine(codec, metric, rotated, centre)) {
         memset(code, 0, codec_code_bytes(codec, bits));
         *factors = zero ? factors_exact() : factors_unknown();
         return;
     }
-    const struct fit fit = bits == 1 ? encode_signs(codec, &planes, centre != NULL, code)
-                                     : encode_levels(codec, &planes, square, code);
-    *factors = factors_of(codec, metric, bits, square, fit, &planes, centre);
-}
-
-/* ---- blocks ---- */
-
-size_t codec_block_bytes(const struct codec *codec)
-{
-    return codec->column_count * 16 + CODEC_BLOCK_LANES * sizeof(struct code_factors);
-}
-
-/* The byte of a column that holds a lane: the inverse of fastscan_lane. */
-static size_t byte_of_lane(unsigned lane)
-{
-    const unsigned of_16 = lane % 16;
-    return of_16 < 8 ? of_16 * 2 : (of_16 - 8) * 2 + 1;
-}
-
-void codec_block_put(const struct codec *codec, uint8_t *block, unsigned lane, const uint8_t *code,
-                     struct code_factors factors)
-{
-    assert(lane < CODEC_BLOCK_LANES);
-    const unsigned shift = lane < 16 ? 0 : 4;
-    uint8_t *byte = block + byte_of_lane(lane);
-    for (size_t column = 0; column < codec->column_count; column++, byte += 16) {
-        const unsigned nibble = ((unsigned)code[column / 2] >> (4 * (column % 2))) & 15u;
-        *byte = (uint8_t)(((unsigned)*byte & ~(15u << shift)) | nibble << shift);
+    if (centre != NULL && metric != METRIC_EUCLID) {
+        parts.with_centre = dot_of(codec, planes.residual, centre);
     }
-    uint8_t *scalars = block + codec->column_count * 16;
-    memcpy(scalars + lane * sizeof(float), &factors.f_mul, sizeof(float));
-    memcpy(scalars + (CODEC_BLOCK_LANES + lane) * sizeof(float), &factors.f_add, sizeof(float));
-}
-
-void codec_block_get(const struct codec *codec, const uint8_t *block, unsigned lane, uint8_t *code,
-                     struct code_factors *factors)
-{
-    assert(lane < CODEC_BLOCK_LANES);
-    const unsigned shift = lane < 16 ? 0 : 4;
-    const uint8_t *byte = block + byte_of_lane(lane);
-    memset(code, 0, codec_code_bytes(codec, 1));
-    for (size_t column = 0; column < codec->column_count; column++, byte += 16) {
-        const unsigned nibble = ((unsigned)*byte >> shift) & 15u;
-        code[column / 2] = (uint8_t)((unsigned)code[column / 2] | nibble << (4 * (column % 2)));
+    if (bits == CODE_1_5) {
+        codec_extend(codec, planes.residual, planes.residual, planes.work);
     }
-    const uint8_t *scalars = block + codec->column_count * 16;
-    memcpy(&factors->f_mul, scalars + lane * sizeof(float), sizeof(float));
-    memcpy(&factors->f_add, scalars + (CODEC_BLOCK_LANES + lane) * sizeof(float), sizeof(float));
+    parts.fit = encode_residual(codec, bits, &planes, parts.square, centre != NULL, code);
+    if (centre != NULL) {
+        if (bits == CODE_1_5) {
+            codec_extend(codec, centre, planes.centre, planes.work);
+            centre = planes.centre;
+        }
+        parts.centre_levels = bits == CODE_8
+                                  ? codec->kernels->dot_grid(centre, planes.levels, planes.dim)
+                                  : codec->kernels->dot_levels(centre, planes.levels, planes.dim);
+    }
+    *factors = factors_of(metric, bits, parts);
 }

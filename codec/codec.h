@@ -28,6 +28,9 @@
 /* Half widths to allow: a point is missed when its error is larger, on the side that hides it. */
 #define CODEC_EPSILON_1BIT 3.0f
 #define CODEC_EPSILON_4BIT 3.0f
+/* Up to here the first stage has two bits a dim: codes are so short that what a second bit costs
+ * the scan is less than what it saves in candidates (GloVe, 100 dims: 13 times fewer). */
+#define CODEC_TWO_BIT_DIM_MAX 256u
 #define CODEC_SCAN_DIM_MIN 32u /* below this the bounds are too loose: search is an exact scan */
 
 enum metric { METRIC_COSINE = 0, METRIC_DOT = 1, METRIC_EUCLID = 2, METRIC_MANHATTAN = 3 };
@@ -39,6 +42,10 @@ float metric_key(enum metric metric, float score);
 /* "Cosine", "Dot", "Euclid", "Manhattan". metric_parse returns false for any other text. */
 const char *metric_name(enum metric metric);
 bool metric_parse(const char *text, size_t text_bytes, enum metric *metric);
+
+/* Bits a dim of a code. CODE_1_5: one bit of each of ceil(1.5 dim) dims that the rotated vector is
+ * spread over by a rotation more. */
+enum code_bits { CODE_NONE = 0, CODE_1 = 1, CODE_2 = 2, CODE_4 = 4, CODE_8 = 8, CODE_1_5 = 15 };
 
 struct kernels; /* kernels.h: one table of functions per instruction set */
 struct codec;
@@ -54,6 +61,14 @@ struct code_factors {
  * Owner: the caller, codec_free. Aborts when out of memory; the only function here that allocates.
  */
 struct codec *codec_new(uint32_t dim, uint64_t seed, const struct kernels *kernels);
+/* The same with a first stage (blocks, scanned) of `first` bits, CODE_1, CODE_1_5 or CODE_2, and a
+ * second (row codes) of `second`, CODE_NONE, CODE_4 or CODE_8. codec_new: codec_first_bits_for(dim)
+ * and CODE_4. Nothing else depends on them: a rotated vector and a centre are float[dim] always. */
+struct codec *codec_new_bits(uint32_t dim, uint64_t seed, unsigned first, unsigned second,
+                             const struct kernels *kernels);
+unsigned codec_first_bits_for(uint32_t dim);
+unsigned codec_first_bits(const struct codec *codec);
+unsigned codec_second_bits(const struct codec *codec);
 void codec_free(struct codec *codec);
 uint32_t codec_dim(const struct codec *codec);
 const char *codec_kernels_name(const struct codec *codec);
@@ -70,13 +85,14 @@ void codec_normalise(const struct codec *codec, float *x);
 
 /* ---- encoding ---------------------------------------------------------------------------- */
 
-/* Bytes of one row-major code at `bits` (1 or 4): 1 bit: ceil(dim/8), bit j of byte j/8 set when
- * level j is positive. 4 bit: row nibbles, codec.c says the order. */
+/* Bytes of one row-major code: CODE_NONE 0; CODE_1 and CODE_1_5: a bit a dim, bit j of byte j/8 set
+ * when level j is positive; CODE_2: the level's rank 0..3 in bits 2 (j%4) of byte j/4; CODE_4: row
+ * nibbles, codec_internal.h says the order; CODE_8: int8 k, the level is 2 k + 1. */
 size_t codec_code_bytes(const struct codec *codec, unsigned bits);
 
 /* Encode one rotated vector.
  *
- * bits      1 or 4
+ * bits      codec_first_bits, codec_second_bits, or any other but CODE_1_5
  * rotated   float[dim], codec_rotate of the vector
  * centre    float[dim], codec_rotate of the centre, or NULL for the origin
  * code      out, codec_code_bytes(bits)
@@ -87,9 +103,18 @@ void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
                   const float *rotated, const float *centre, uint8_t *code,
                   struct code_factors *factors, void *work);
 
-/* A block on disk and in memory: codes (16 bytes a column of 4 dims, FastScan order), then
- * f_mul[32], then f_add[32]. Empty lanes are all zero. */
+/* A block on disk and in memory, frozen:
+ *
+ *     u8 column[ceil(bits * dim / 4)][16]   FastScan order: byte k holds four bits of lane
+ *                                           k/2 + 8 (k%2) low and of that lane + 16 high; four
+ *                                           bits are those of 4 dims (1 and 1.5 bits: ceil(1.5 dim)
+ *                                           dims in all) or of 2 dims (2 bits), the first lowest
+ *     f32 f_mul[32], f32 f_add[32]          low byte of f_mul: the code's own 1 - rho^2
+ *     u8 heavy[32]                          2 bits only: share of outer levels, in 1/255
+ *
+ * Empty lanes are all zero. 16-bit factors were tried and left: see codec_internal.h. */
 size_t codec_block_bytes(const struct codec *codec);
+/* code: of codec_first_bits. */
 void codec_block_put(const struct codec *codec, uint8_t *block, unsigned lane, const uint8_t *code,
                      struct code_factors factors);
 void codec_block_get(const struct codec *codec, const uint8_t *block, unsigned lane, uint8_t *code,
@@ -128,8 +153,25 @@ void codec_scan_blocks(const struct codec *codec, const struct codec_query *quer
                        struct centre_terms terms, const uint8_t *blocks, size_t block_count,
                        float epsilon, float threshold, uint32_t *survivors, float *bounds);
 
-/* Stage 2: one 4-bit row code. Returns the estimated key; *half_width is its tight (perpendicular)
- * half width, to be multiplied by the caller's epsilon. */
+/* One query's part in codec_scan_many: what codec_scan_blocks takes. */
+struct codec_scan {
+    const struct codec_query *query;
+    struct centre_terms terms;
+    float epsilon, threshold;
+    uint32_t *survivors;
+    float *bounds;
+};
+#define CODEC_SCANS_MAX 8u
+
+/* The same for 1..CODEC_SCANS_MAX queries in one pass over the blocks, the dearest part of which is
+ * fetching them. lanes: u32[block_count], the lanes that may survive (filters, what is known dead
+ * or empty), or NULL for all; a block without any is not read. */
+void codec_scan_many(const struct codec *codec, const struct codec_scan *scans, size_t scan_count,
+                     const uint8_t *blocks, size_t block_count, const uint32_t *lanes);
+
+/* Stage 2: one row code of codec_second_bits. Returns the estimated key; *half_width is its tight
+ * (perpendicular) half width, to be multiplied by the caller's epsilon. CODE_NONE: +infinity, so
+ * that everything goes on to stage 3. */
 float codec_score_row(const struct codec *codec, const struct codec_query *query,
                       struct centre_terms terms, const uint8_t *code, struct code_factors factors,
                       float *half_width);

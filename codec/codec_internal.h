@@ -11,13 +11,55 @@
 
 struct codec {
     uint32_t dim;
-    size_t column_count; /* of a block: 4 dims each */
-    size_t row_bytes;    /* of a 4-bit code */
+    unsigned first_bits, second_bits;
+    uint32_t code_dim; /* dims of a first-stage code: more than dim at CODE_1_5 */
+    struct block_shape shape;
+    size_t row_bytes; /* of a second-stage code */
     const struct kernels *kernels;
     struct rotation rotation;
+    struct rotation extension; /* at CODE_1_5: of code_dim dims, behind the other */
     struct rank_table ranks[CODEBOOK_SCALES];
-    float errors_1[256]; /* codebook_error_of 1 and 4 bits */
-    float errors_4[256];
+    float errors_fine[256];   /* codebook_error_of 1 bit */
+    float errors_coarse[256]; /* and of more */
+};
+
+static inline const float *codec_errors(const struct codec *codec, unsigned bits)
+{
+    return bits == CODE_1 || bits == CODE_1_5 ? codec->errors_fine : codec->errors_coarse;
+}
+
+/* y[code_dim] of x[dim], zero-extended and rotated once more. work: code_dim floats. */
+void codec_extend(const struct codec *codec, const float *x, float *y, float *work);
+
+/* Room for codec_extend behind what else lies in codec_work_bytes. */
+size_t codec_plane_bytes(const struct codec *codec);
+
+/* Factors of 16 bits were measured before the layout was frozen, scanning 8 blocks of 100 dims at
+ * random places of 512 MB: 4.0 ns a code instead of 4.2 at 1 bit, 5.3 instead of 5.5 at 2. Not
+ * worth a second rounding of f_add, and no room for the error byte. Codebooks of 16 words of
+ * vectors on the same kernel (4 dims a word at 1 bit, 2 at 2) were measured too: 18 % fewer
+ * candidates on GloVe at 1 bit, 10 to 12 % elsewhere, 4 to 12 % at 2 bits; by the cost of a
+ * candidate that is 1 to 2 % of a query, for a dearer encode and codes whose squares must be
+ * stored. The second bit of low dims brings 13 times fewer. */
+
+/* At 2 bits a block ends in a byte a lane: how many levels of 255 dims are the outer ones. */
+#define CODEC_HEAVY_FULL 255u
+
+struct codec_query {
+    enum metric metric;
+    const float *vector;
+    double norm;    /* |q| */
+    float lut_step; /* ip = lut_step * sum + lut_bias */
+    float lut_bias;
+    double lut_error;   /* standard deviation of ip for rounding the table */
+    float row_step;     /* of the integers of the second stage */
+    float row_variance; /* of ip per |L|^2: |q - row_step * integers|^2 / d */
+    float *rotated;
+    float *spread; /* what codes of the first stage are of: rotated, or extended at CODE_1_5 */
+    uint8_t *lut;  /* [16 * column_count], and a column of zeros when that is odd */
+    int8_t *low;   /* [round_to_pad(row_bytes)]: dims of low nibbles */
+    int8_t *high;  /* likewise */
+    int16_t *wide; /* [round_to_pad(dim)], at CODE_8 in their place */
 };
 
 /* Squares above this are not estimated: their sums could leave float. */

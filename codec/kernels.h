@@ -44,6 +44,12 @@ struct magnitudes {
     uint8_t *units; /* rounded to whole units, 0..128 */
 };
 
+/* A block: column_count columns of 16 bytes, f_mul[32], f_add[32] and what else it may hold. */
+struct block_shape {
+    size_t column_count;
+    size_t block_bytes;
+};
+
 /* bound = f_mul * (sum * step + bias) + f_add + add; a lane survives unless bound < threshold. */
 struct scan_line {
     float step;
@@ -52,10 +58,24 @@ struct scan_line {
     float threshold;
 };
 
+/* One query's part in a scan. */
+struct scan_task {
+    const uint8_t *lut;
+    struct scan_line line;
+    uint32_t *survivors; /* out, a word a block */
+    float *bounds;       /* out, 32 a block; undefined where the lane did not survive */
+};
+#define KERNEL_TASKS_MAX 8u
+
 /* What one row code gives: the integer inner product with the query and its own square. */
 struct row_sums {
     int32_t dot;
     uint32_t square;
+};
+
+/* <x, y>, |x - y|^2 and |y|^2. */
+struct centre_sums {
+    double product, distance, square;
 };
 
 struct kernels {
@@ -70,12 +90,19 @@ struct kernels {
     double (*dot)(const float *x, const uint8_t *y, size_t n);
     double (*squared_distance)(const float *x, const uint8_t *y, size_t n);
     double (*absolute_distance)(const float *x, const uint8_t *y, size_t n);
+    struct centre_sums (*centre_sums)(const float *x, const float *y, size_t n); /* in one pass */
     /* Sum of x[j] * levels[j], and of |x[j]|. */
     double (*dot_levels)(const float *x, const int8_t *levels, size_t n);
     double (*absolute_sum)(const float *x, size_t n);
 
     /* Encoding. Planes and ranks hold n bytes rounded up to KERNEL_PAD; the padding is written. */
     void (*subtract)(float *out, const float *x, const float *y, size_t n);
+    /* k = x[j] * scale rounded down, within -128..127: the level 2 k + 1 of 8 bits. */
+    void (*grid_levels)(const float *x, size_t n, float scale, int8_t *levels);
+    /* Sum of x[j] * (2 * levels[j] + 1). */
+    double (*dot_grid)(const float *x, const int8_t *levels, size_t n);
+    /* 2 bits: bit j of byte j/8 set when |x[j]| > threshold. */
+    void (*outer_bits)(const float *x, size_t n, float threshold, uint8_t *bits);
     /* 1 bit: bit j of byte j/8 set when x[j] has no sign bit; ceil(n/8) bytes. */
     void (*sign_bits)(const float *x, size_t n, uint8_t *bits);
     void (*magnitudes)(const float *x, size_t n, float scale, struct magnitudes out);
@@ -88,20 +115,25 @@ struct kernels {
                        const struct rank_table *table, uint8_t *indices, int8_t *levels);
 
     /* First stage: sums[32] of lut over the columns of one block; the u8 lut is 16 bytes a column,
-     * zero for one column more when column_count is odd. */
+     * zero up to a multiple of KERNEL_PAD. 48 bytes past the columns are readable: in a block they
+     * are factors. */
     void (*scan_sums)(const uint8_t *codes, size_t column_count, const uint8_t *lut,
                       uint32_t *sums);
-    /* The same over block_count blocks of column_count * 16 + 256 bytes, fused with the bounds and
-     * their comparison. Not a number counts as survived, with bound +infinity. */
-    void (*scan_blocks)(const uint8_t *blocks, size_t block_count, size_t column_count,
-                        const uint8_t *lut, const struct scan_line *line, uint32_t *survivors,
-                        float *bounds);
+    /* The same over block_count blocks, fused with the bounds and their comparison, for 1 to
+     * KERNEL_TASKS_MAX queries while a block is at hand. lanes: u32[block_count] of the lanes that
+     * may survive, or NULL for all; a block with none is not read. Not a number counts as survived,
+     * with bound +infinity. */
+    void (*scan_blocks)(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                        const uint32_t *lanes, const struct scan_task *tasks, size_t task_count);
 
     /* Second stage: nibbles of code_bytes bytes against two int8 streams (zero up to KERNEL_PAD):
      * low nibbles with low[], high ones with high[]. A nibble the vector lacks counts in square as
      * written: the caller takes it off. */
     struct row_sums (*row_sums)(const uint8_t *code, size_t code_bytes, const int8_t *low,
                                 const int8_t *high);
+    /* n bytes k of an 8-bit code, level 2 k + 1, against an int16 stream (zero up to KERNEL_PAD)
+     * whose magnitudes sum to at most INT32_MAX / 255. */
+    struct row_sums (*row_sums_8)(const uint8_t *code, size_t n, const int16_t *query);
 };
 
 /* Byte k of a column holds lane fastscan_lane(k) in its low nibble and that + 16 in its high. */

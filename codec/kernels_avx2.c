@@ -165,6 +165,12 @@ struct lanes {
     __m256d done[4];
 };
 
+static inline struct lanes lanes_zero(void)
+{
+    const __m256d zero = _mm256_setzero_pd();
+    return (struct lanes){{zero, zero, zero, zero}};
+}
+
 static inline void lanes_add(struct lanes *lanes, __m256 a, __m256 b)
 {
     const __m256d parts[4] = {
@@ -187,8 +193,7 @@ static inline double lanes_total(const struct lanes *lanes)
 /* The order of kernels.h for a TERM of two vectors, A of x and B of y, whose zero lanes give 0.
  * LOAD and LOAD_FIRST read eight of y at element j. */
 #define SUM_OF(n, LOAD, LOAD_FIRST, TERM)                                                          \
-    struct lanes lanes = {                                                                         \
-        {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}};     \
+    struct lanes lanes = lanes_zero();                                                             \
     size_t j = 0;                                                                                  \
     while (j < (n)) {                                                                              \
         const size_t end = (n)-j < KERNEL_SUM_BLOCK ? (n) : j + KERNEL_SUM_BLOCK;                  \
@@ -239,16 +244,49 @@ static double absolute_distance(const float *x, const uint8_t *y, size_t n)
     SUM_OF(n, FLOATS_OF_Y, FIRST_OF_Y, absolute_difference);
 }
 
+/* One pass instead of three; each sum in the order of its own kernel. */
+static struct centre_sums centre_sums(const float *x, const float *y, size_t n)
+{
+    struct lanes products = lanes_zero(), distances = lanes_zero(), squares = lanes_zero();
+    for (size_t j = 0; j < n;) {
+        const size_t end = n - j < KERNEL_SUM_BLOCK ? n : j + KERNEL_SUM_BLOCK;
+        __m256 product[2], distance[2], square[2];
+        for (size_t i = 0; i < 2; i++) {
+            product[i] = distance[i] = square[i] = _mm256_setzero_ps();
+        }
+        for (; j < end; j += 16) {
+            for (size_t i = 0; i < 2; i++) {
+                const size_t at = j + 8 * i, left = at < end ? end - at : 0;
+                const __m256 a = left >= 8 ? load_floats(x + at) : load_first(x + end - left, left);
+                const __m256 b = left >= 8 ? load_floats(y + at) : load_first(y + end - left, left);
+                product[i] = _mm256_add_ps(product[i], _mm256_mul_ps(a, b));
+                distance[i] = _mm256_add_ps(distance[i], squared_difference(a, b));
+                square[i] = _mm256_add_ps(square[i], _mm256_mul_ps(b, b));
+            }
+        }
+        lanes_add(&products, product[0], product[1]);
+        lanes_add(&distances, distance[0], distance[1]);
+        lanes_add(&squares, square[0], square[1]);
+    }
+    return (struct centre_sums){lanes_total(&products), lanes_total(&distances),
+                                lanes_total(&squares)};
+}
+
 static inline __m256 load_levels(const int8_t *levels)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)levels)));
 }
 
-static inline __m256 load_first_levels(const int8_t *levels, size_t n)
+static inline __m256i load_first_integers(const int8_t *levels, size_t n)
 {
     int8_t first[8] = {0};
     memcpy(first, levels, n < 8 ? n : 8);
-    return load_levels(first);
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)first));
+}
+
+static inline __m256 load_first_levels(const int8_t *levels, size_t n)
+{
+    return _mm256_cvtepi32_ps(load_first_integers(levels, n));
 }
 
 #define LEVELS(j) load_levels(levels + (j))
@@ -263,6 +301,20 @@ static inline __m256 absolute_first(__m256 a, __m256 b)
 {
     (void)b;
     return absolute(a);
+}
+
+static inline __m256 grid_of(__m256i levels)
+{
+    const __m256i twice = _mm256_add_epi32(levels, levels);
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(twice, _mm256_set1_epi32(1)));
+}
+
+#define GRID(j) grid_of(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(levels + (j)))))
+#define FIRST_GRID(j, n) grid_of(load_first_integers(levels + (j), n))
+
+static double dot_grid(const float *x, const int8_t *levels, size_t n)
+{
+    SUM_OF(n, GRID, FIRST_GRID, _mm256_mul_ps);
 }
 
 #define NOTHING(j) _mm256_setzero_ps()
@@ -295,6 +347,35 @@ static void sign_bits(const float *x, size_t n, uint8_t *bits)
     if (j < n) {
         const int negative = _mm256_movemask_ps(load_first(x + j, n - j));
         bits[j / 8] = (uint8_t)(~negative & ((1 << (n - j)) - 1));
+    }
+}
+
+static void outer_bits(const float *x, size_t n, float threshold, uint8_t *bits)
+{
+    const __m256 limit = _mm256_set1_ps(threshold);
+    for (size_t j = 0; j < n; j += 8) {
+        const __m256 part = n - j >= 8 ? load_floats(x + j) : load_first(x + j, n - j);
+        const int outer = _mm256_movemask_ps(_mm256_cmp_ps(absolute(part), limit, _CMP_GT_OQ));
+        bits[j / 8] = (uint8_t)(n - j >= 8 ? outer : outer & ((1 << (n - j)) - 1));
+    }
+}
+
+static void grid_levels(const float *x, size_t n, float scale, int8_t *levels)
+{
+    size_t j = 0;
+    for (; j + 8 <= n; j += 8) {
+        const __m256 scaled = _mm256_mul_ps(load_floats(x + j), _mm256_set1_ps(scale));
+        const __m256 moved = _mm256_add_ps(scaled, _mm256_set1_ps(128.0f));
+        /* max and min give their second operand for not a number: 0 as in the scalar kernel */
+        const __m256 clamped =
+            _mm256_min_ps(_mm256_max_ps(moved, _mm256_setzero_ps()), _mm256_set1_ps(255.0f));
+        const __m256i k = _mm256_sub_epi32(_mm256_cvttps_epi32(clamped), _mm256_set1_epi32(128));
+        const __m128i words =
+            _mm_packs_epi32(_mm256_castsi256_si128(k), _mm256_extracti128_si256(k, 1));
+        _mm_storel_epi64((void *)(levels + j), _mm_packs_epi16(words, words));
+    }
+    if (j < n) {
+        kernels_scalar.grid_levels(x + j, n - j, scale, levels + j);
     }
 }
 
@@ -516,23 +597,33 @@ static inline __m256 bounds_of(__m256i sums, const uint8_t *f_mul, const struct 
     return _mm256_min_ps(bound, _mm256_set1_ps(INFINITY));
 }
 
-static void scan_blocks(const uint8_t *blocks, size_t block_count, size_t column_count,
-                        const uint8_t *lut, const struct scan_line *line, uint32_t *survivors,
-                        float *bounds)
+static inline uint32_t block_bounds(const uint8_t *block, struct block_shape shape,
+                                    const struct scan_task *task, float *bounds)
 {
-    const size_t code_bytes = column_count * 16;
-    const __m256 threshold = _mm256_set1_ps(line->threshold);
-    for (size_t block = 0; block < block_count; block++) {
-        const uint8_t *codes = blocks + block * (code_bytes + 256);
-        const struct sums sums = block_sums(codes, column_count, lut);
-        uint32_t mask = 0;
-        for (size_t i = 0; i < 4; i++) {
-            const __m256 bound = bounds_of(sums.of[i], codes + code_bytes + 32 * i, line);
-            const __m256 kept = _mm256_cmp_ps(bound, threshold, _CMP_GE_OQ);
-            mask |= (uint32_t)_mm256_movemask_ps(kept) << (8 * i);
-            _mm256_storeu_ps(bounds + block * 32 + 8 * i, bound);
+    const uint8_t *factors = block + shape.column_count * 16;
+    const struct sums sums = block_sums(block, shape.column_count, task->lut);
+    const __m256 threshold = _mm256_set1_ps(task->line.threshold);
+    uint32_t mask = 0;
+    for (size_t i = 0; i < 4; i++) {
+        const __m256 bound = bounds_of(sums.of[i], factors + 32 * i, &task->line);
+        const __m256 kept = _mm256_cmp_ps(bound, threshold, _CMP_GE_OQ);
+        mask |= (uint32_t)_mm256_movemask_ps(kept) << (8 * i);
+        _mm256_storeu_ps(bounds + 8 * i, bound);
+    }
+    return mask;
+}
+
+static void scan_blocks(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                        const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
+{
+    for (size_t block = 0; block < block_count; block++, blocks += shape.block_bytes) {
+        const uint32_t allowed = lanes != NULL ? lanes[block] : ~0u;
+        for (size_t i = 0; i < task_count; i++) {
+            tasks[i].survivors[block] = allowed == 0
+                                            ? 0
+                                            : allowed & block_bounds(blocks, shape, &tasks[i],
+                                                                     tasks[i].bounds + block * 32);
         }
-        survivors[block] = mask;
     }
 }
 
@@ -577,6 +668,27 @@ static struct row_sums row_sums(const uint8_t *code, size_t code_bytes, const in
     return (struct row_sums){(int32_t)sum_of_eight(dots), sum_of_eight(squares) - padding};
 }
 
+static struct row_sums row_sums_8(const uint8_t *code, size_t n, const int16_t *query)
+{
+    const __m256i one = _mm256_set1_epi16(1);
+    __m256i dots = _mm256_setzero_si256(), squares = _mm256_setzero_si256();
+    uint8_t last[16] = {0};
+    uint32_t padding = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        const uint8_t *from = code + i;
+        if (n - i < 16) {
+            memcpy(last, from, n - i);
+            from = last;
+            padding = (uint32_t)(16 - (n - i)); /* level 1 each */
+        }
+        const __m256i k = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)from));
+        const __m256i level = _mm256_or_si256(_mm256_slli_epi16(k, 1), one);
+        dots = _mm256_add_epi32(dots, _mm256_madd_epi16(level, load_bytes(query + i)));
+        squares = _mm256_add_epi32(squares, _mm256_madd_epi16(level, level));
+    }
+    return (struct row_sums){(int32_t)sum_of_eight(dots), sum_of_eight(squares) - padding};
+}
+
 const struct kernels kernels_avx2 = {
     .name = "avx2",
     .supported = supported,
@@ -585,16 +697,21 @@ const struct kernels kernels_avx2 = {
     .dot = dot,
     .squared_distance = squared_distance,
     .absolute_distance = absolute_distance,
+    .centre_sums = centre_sums,
     .dot_levels = dot_levels,
+    .dot_grid = dot_grid,
     .absolute_sum = absolute_sum,
     .subtract = subtract,
     .sign_bits = sign_bits,
+    .outer_bits = outer_bits,
+    .grid_levels = grid_levels,
     .magnitudes = magnitudes,
     .try_ranks = try_ranks,
     .take_ranks = take_ranks,
     .scan_sums = scan_sums,
     .scan_blocks = scan_blocks,
     .row_sums = row_sums,
+    .row_sums_8 = row_sums_8,
 };
 
 #else

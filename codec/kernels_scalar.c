@@ -97,6 +97,17 @@ static double absolute_distance(const float *x, const uint8_t *y, size_t n)
     SUM_OF(n, fabsf(x[j] - load(y, j)));
 }
 
+static struct centre_sums centre_sums(const float *x, const float *y, size_t n)
+{
+    const uint8_t *bytes = (const uint8_t *)y;
+    return (struct centre_sums){dot(x, bytes, n), squared_distance(x, bytes, n), dot(y, bytes, n)};
+}
+
+static double dot_grid(const float *x, const int8_t *levels, size_t n)
+{
+    SUM_OF(n, x[j] * (float)(2 * levels[j] + 1));
+}
+
 static double dot_levels(const float *x, const int8_t *levels, size_t n)
 {
     SUM_OF(n, x[j] * (float)levels[j]);
@@ -123,6 +134,25 @@ static void sign_bits(const float *x, size_t n, uint8_t *bits)
         if (!signbit(x[j])) {
             bits[j / 8] = (uint8_t)(bits[j / 8] | 1u << (j % 8));
         }
+    }
+}
+
+static void outer_bits(const float *x, size_t n, float threshold, uint8_t *bits)
+{
+    memset(bits, 0, (n + 7) / 8);
+    for (size_t j = 0; j < n; j++) {
+        if (fabsf(x[j]) > threshold) {
+            bits[j / 8] = (uint8_t)(bits[j / 8] | 1u << (j % 8));
+        }
+    }
+}
+
+static void grid_levels(const float *x, size_t n, float scale, int8_t *levels)
+{
+    for (size_t j = 0; j < n; j++) {
+        const float moved = x[j] * scale + 128.0f; /* above zero: truncation rounds down */
+        const float clamped = moved > 0.0f ? (moved < 255.0f ? moved : 255.0f) : 0.0f;
+        levels[j] = (int8_t)((int)clamped - 128);
     }
 }
 
@@ -182,25 +212,34 @@ static void scan_sums(const uint8_t *codes, size_t column_count, const uint8_t *
     }
 }
 
-static void scan_blocks(const uint8_t *blocks, size_t block_count, size_t column_count,
-                        const uint8_t *lut, const struct scan_line *line, uint32_t *survivors,
-                        float *bounds)
+static uint32_t block_bounds(const uint8_t *block, struct block_shape shape,
+                             const struct scan_task *task, float *bounds)
 {
-    const size_t code_bytes = column_count * 16;
-    for (size_t block = 0; block < block_count; block++) {
-        const uint8_t *codes = blocks + block * (code_bytes + 256);
-        uint32_t sums[32], mask = 0;
-        scan_sums(codes, column_count, lut, sums);
-        for (size_t lane = 0; lane < 32; lane++) {
-            const float f_mul = load(codes + code_bytes, lane);
-            const float f_add = load(codes + code_bytes, 32 + lane);
-            const float ip = (float)sums[lane] * line->step + line->bias;
-            float bound = f_mul * ip + f_add + line->add;
-            bound = isnan(bound) ? INFINITY : bound;
-            bounds[block * 32 + lane] = bound;
-            mask |= bound >= line->threshold ? 1u << lane : 0;
+    const uint8_t *factors = block + shape.column_count * 16;
+    const struct scan_line *line = &task->line;
+    uint32_t sums[32], mask = 0;
+    scan_sums(block, shape.column_count, task->lut, sums);
+    for (size_t lane = 0; lane < 32; lane++) {
+        const float ip = (float)sums[lane] * line->step + line->bias;
+        float bound = load(factors, lane) * ip + load(factors, 32 + lane) + line->add;
+        bound = isnan(bound) ? INFINITY : bound;
+        bounds[lane] = bound;
+        mask |= bound >= line->threshold ? 1u << lane : 0;
+    }
+    return mask;
+}
+
+static void scan_blocks(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                        const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
+{
+    for (size_t block = 0; block < block_count; block++, blocks += shape.block_bytes) {
+        const uint32_t allowed = lanes != NULL ? lanes[block] : ~0u;
+        for (size_t i = 0; i < task_count; i++) {
+            tasks[i].survivors[block] = allowed == 0
+                                            ? 0
+                                            : allowed & block_bounds(blocks, shape, &tasks[i],
+                                                                     tasks[i].bounds + block * 32);
         }
-        survivors[block] = mask;
     }
 }
 
@@ -216,6 +255,17 @@ static struct row_sums row_sums(const uint8_t *code, size_t code_bytes, const in
     return sums;
 }
 
+static struct row_sums row_sums_8(const uint8_t *code, size_t n, const int16_t *query)
+{
+    struct row_sums sums = {0, 0};
+    for (size_t i = 0; i < n; i++) {
+        const int level = 2 * (int8_t)code[i] + 1;
+        sums.dot += level * query[i];
+        sums.square += (uint32_t)(level * level);
+    }
+    return sums;
+}
+
 const struct kernels kernels_scalar = {
     .name = "scalar",
     .supported = supported,
@@ -224,14 +274,19 @@ const struct kernels kernels_scalar = {
     .dot = dot,
     .squared_distance = squared_distance,
     .absolute_distance = absolute_distance,
+    .centre_sums = centre_sums,
     .dot_levels = dot_levels,
+    .dot_grid = dot_grid,
     .absolute_sum = absolute_sum,
     .subtract = subtract,
     .sign_bits = sign_bits,
+    .outer_bits = outer_bits,
+    .grid_levels = grid_levels,
     .magnitudes = magnitudes,
     .try_ranks = try_ranks,
     .take_ranks = take_ranks,
     .scan_sums = scan_sums,
     .scan_blocks = scan_blocks,
     .row_sums = row_sums,
+    .row_sums_8 = row_sums_8,
 };

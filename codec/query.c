@@ -1,4 +1,4 @@
-/* Searching: a query prepared once, then scanned, scored and compared exactly. */
+/* A query prepared once: its lookup table, its integers, its terms of centres; exact keys. */
 #include "codec/codec.h"
 
 #include <assert.h>
@@ -7,28 +7,6 @@
 #include <string.h>
 
 #include "codec/codec_internal.h"
-
-/* |r| as told from a code and its error byte is off by some 0.6 % at 1 bit and 0.02 % at 4, and its
- * share in g^2 - (t/|r|)^2 by twice that; the slack keeps that difference from being too small. */
-#define NORM_SLACK_1 0.012f
-#define NORM_SLACK_4 0.001f
-/* Float sums of f_add and f_mul * ip, whose parts may be larger than their sum. */
-#define FLOAT_SLACK 2.4e-7
-
-struct codec_query {
-    enum metric metric;
-    const float *vector;
-    double norm;    /* |q| */
-    float lut_step; /* ip = lut_step * sum + lut_bias */
-    float lut_bias;
-    double lut_error; /* standard deviation of ip for rounding the table */
-    float int8_step;
-    float int8_variance; /* of ip per |L|^2: |q - int8_step * int8|^2 / d */
-    float *rotated;
-    uint8_t *lut; /* [16 * column_count], and a column of zeros when that is odd */
-    int8_t *low;  /* [round_to_pad(row_bytes)]: dims of low nibbles */
-    int8_t *high; /* likewise */
-};
 
 static float load_float(const uint8_t *bytes, size_t j)
 {
@@ -39,54 +17,81 @@ static float load_float(const uint8_t *bytes, size_t j)
 
 static size_t lut_bytes(const struct codec *codec)
 {
-    return round_to_pad((codec->column_count + 1) / 2 * 32);
+    return round_to_pad((codec->shape.column_count + 1) / 2 * 32);
+}
+
+/* Two int8 streams at CODE_4, one of int16 at CODE_8. */
+static size_t row_query_bytes(const struct codec *codec)
+{
+    return 2 * round_to_pad(codec->row_bytes);
+}
+
+/* The rotated query; at CODE_1_5 also the extended one. */
+static size_t rotated_count(const struct codec *codec)
+{
+    return round_to_pad(codec->dim) +
+           (codec->first_bits == CODE_1_5 ? round_to_pad(codec->code_dim) : 0);
 }
 
 size_t codec_query_bytes(const struct codec *codec)
 {
-    return round_to_pad(sizeof(struct codec_query)) + round_to_pad(codec->dim) * sizeof(float) +
-           lut_bytes(codec) + 2 * round_to_pad(codec->row_bytes);
+    return round_to_pad(sizeof(struct codec_query)) + rotated_count(codec) * sizeof(float) +
+           lut_bytes(codec) + row_query_bytes(codec);
 }
 
 static void query_layout(const struct codec *codec, struct codec_query *query)
 {
     uint8_t *next = (uint8_t *)query + round_to_pad(sizeof *query);
     query->rotated = (void *)next;
-    next += round_to_pad(codec->dim) * sizeof(float);
+    query->spread = query->rotated;
+    if (codec->first_bits == CODE_1_5) {
+        query->spread += round_to_pad(codec->dim);
+    }
+    next += rotated_count(codec) * sizeof(float);
     query->lut = next;
     next += lut_bytes(codec);
     query->low = (int8_t *)next;
     query->high = query->low + round_to_pad(codec->row_bytes);
+    query->wide = (void *)next;
 }
 
 /* ---- the lookup table of the first stage ---- */
 
-/* The four dims of a column, zero past dim. */
-static void column_values(const struct codec *codec, const float *rotated, size_t column,
+/* The dims of a column, four or at 2 bits two, zero past the last. */
+static void column_values(const struct codec *codec, const float *spread, size_t column,
                           float values[4])
 {
+    const size_t dims = codec->first_bits == CODE_2 ? 2 : 4;
     for (size_t i = 0; i < 4; i++) {
-        const size_t j = column * 4 + i;
-        values[i] = j < codec->dim ? rotated[j] : 0.0f;
+        const size_t j = column * dims + i;
+        values[i] = i < dims && j < codec->code_dim ? spread[j] : 0.0f;
     }
 }
 
-/* Twice the sum of magnitudes: what the column's entries range over. */
+/* What the entries of a column range over, in multiples of the outer level: twice the sum of
+ * magnitudes. */
 static float column_range(const float values[4])
 {
     return 2.0f * ((fabsf(values[0]) + fabsf(values[1])) + (fabsf(values[2]) + fabsf(values[3])));
 }
 
-/* Entry m: twice the magnitudes of the values whose sign bit m has, in steps. */
-static void column_fill(const float values[4], float per_step, uint8_t *entries)
+/* How far each rank's level is from the lowest, over twice the outer level. */
+static const float signs_from_lowest[2] = {0.0f, 1.0f};
+static const float ranks_from_lowest[4] = {
+    0.0f, (float)(CODEBOOK_OUTER_2 - CODEBOOK_LEVEL_2) / (2.0f * CODEBOOK_OUTER_2),
+    (float)(CODEBOOK_OUTER_2 + CODEBOOK_LEVEL_2) / (2.0f * CODEBOOK_OUTER_2), 1.0f};
+
+/* Entry m: how far the four bits of m are above the lowest sum there is, in steps. */
+static void column_fill(const float values[4], unsigned bits, float per_step, uint8_t *entries)
 {
+    const float *from_lowest = bits == 2 ? ranks_from_lowest : signs_from_lowest;
+    const unsigned top = (1u << bits) - 1;
     float sums[16] = {0.0f};
-    for (unsigned i = 0; i < 4; i++) {
-        const float twice = 2.0f * fabsf(values[i]) * per_step;
-        const float if_set = values[i] > 0.0f ? twice : 0.0f;
-        const float if_clear = values[i] > 0.0f ? 0.0f : twice;
+    for (unsigned i = 0; i < 4 / bits; i++) {
+        const float range = 2.0f * fabsf(values[i]) * per_step;
+        const unsigned flip = values[i] > 0.0f ? 0 : top; /* ranks count down below zero */
         for (unsigned m = 0; m < 16; m++) {
-            sums[m] += m >> i & 1 ? if_set : if_clear;
+            sums[m] += range * from_lowest[(m >> (i * bits) & top) ^ flip];
         }
     }
     for (unsigned m = 0; m < 16; m++) {
@@ -98,26 +103,29 @@ static void column_fill(const float values[4], float per_step, uint8_t *entries)
 /* One step for all columns, so that sums of different columns add up. */
 static void query_fill_lut(const struct codec *codec, struct codec_query *query)
 {
+    const unsigned bits = codec->first_bits == CODE_2 ? 2 : 1;
+    const float outer = bits == 2 ? (float)CODEBOOK_OUTER_2 : 1.0f;
+    const size_t column_count = codec->shape.column_count;
     float values[4], widest = 0.0f;
     double magnitude = 0.0;
-    for (size_t column = 0; column < codec->column_count; column++) {
-        column_values(codec, query->rotated, column, values);
+    for (size_t column = 0; column < column_count; column++) {
+        column_values(codec, query->spread, column, values);
         const float range = column_range(values);
         widest = range > widest ? range : widest;
         magnitude += (double)range;
     }
     const float per_step = widest > 0.0f ? 255.0f / widest : 0.0f;
     memset(query->lut, 0, lut_bytes(codec));
-    for (size_t column = 0; column < codec->column_count; column++) {
-        column_values(codec, query->rotated, column, values);
-        column_fill(values, per_step, query->lut + column * 16);
+    for (size_t column = 0; column < column_count; column++) {
+        column_values(codec, query->spread, column, values);
+        column_fill(values, bits, per_step, query->lut + column * 16);
     }
-    query->lut_step = widest / 255.0f;
-    query->lut_bias = (float)(-0.5 * magnitude);
-    query->lut_error = (double)query->lut_step * sqrt((double)codec->column_count / 12.0);
+    query->lut_step = widest / 255.0f * outer;
+    query->lut_bias = (float)(-0.5 * magnitude * (double)outer);
+    query->lut_error = (double)query->lut_step * sqrt((double)column_count / 12.0);
 }
 
-/* ---- the 8-bit form for the second stage ---- */
+/* ---- the integers of the second stage ---- */
 
 static int8_t int8_of(float value, float per_step)
 {
@@ -133,7 +141,7 @@ static void query_fill_int8(const struct codec *codec, struct codec_query *query
         largest = fabsf(rotated[j]) > largest ? fabsf(rotated[j]) : largest;
     }
     const float step = largest / 127.0f, per_step = step > FLT_MIN ? 127.0f / largest : 0.0f;
-    memset(query->low, 0, 2 * round_to_pad(codec->row_bytes));
+    memset(query->low, 0, row_query_bytes(codec));
     size_t byte = 0;
     double error = 0.0;
     for (size_t first = 0; first < codec->dim; first += CODEC_ROW_GROUP) {
@@ -146,8 +154,32 @@ static void query_fill_int8(const struct codec *codec, struct codec_query *query
         }
         byte += half;
     }
-    query->int8_step = step;
-    query->int8_variance = (float)(error / (double)codec->dim);
+    query->row_step = step;
+    query->row_variance = (float)(error / (double)codec->dim);
+}
+
+/* 16 bits, or fewer where sums with levels up to 255 could leave 32. */
+static void query_fill_int16(const struct codec *codec, struct codec_query *query)
+{
+    const float *rotated = query->rotated;
+    double largest = 0.0, sum = 0.0, error = 0.0;
+    for (uint32_t j = 0; j < codec->dim; j++) {
+        const double size = fabs((double)rotated[j]);
+        largest = size > largest ? size : largest;
+        sum += size;
+    }
+    const double most = (double)(INT32_MAX / 255) - (double)codec->dim;
+    const double per_step = largest > (double)FLT_MIN ? fmin(32767.0 / largest, most / sum) : 0.0;
+    const double step = per_step > 0.0 ? 1.0 / per_step : 0.0;
+    memset(query->wide, 0, row_query_bytes(codec));
+    for (uint32_t j = 0; j < codec->dim; j++) {
+        const double scaled = (double)rotated[j] * per_step;
+        query->wide[j] = (int16_t)(scaled < 0.0 ? scaled - 0.5 : scaled + 0.5);
+        const double off = (double)rotated[j] - (double)query->wide[j] * step;
+        error += off * off;
+    }
+    query->row_step = (float)step;
+    query->row_variance = (float)(error / (double)codec->dim);
 }
 
 void codec_query_init(const struct codec *codec, enum metric metric, const float *vector,
@@ -161,188 +193,32 @@ void codec_query_init(const struct codec *codec, enum metric metric, const float
     codec_rotate(codec, vector, query->rotated, work);
     query->norm = sqrt(codec->kernels->dot(vector, (const uint8_t *)vector, codec->dim));
     if (query->norm * query->norm <= CODEC_SQUARE_MAX) {
+        if (codec->first_bits == CODE_1_5) {
+            codec_extend(codec, query->rotated, query->spread,
+                         (void *)((uint8_t *)work + codec_plane_bytes(codec)));
+        }
         query_fill_lut(codec, query);
-        query_fill_int8(codec, query);
+        if (codec->second_bits == CODE_4) {
+            query_fill_int8(codec, query);
+        } else if (codec->second_bits == CODE_8) {
+            query_fill_int16(codec, query);
+        }
     }
 }
 
 struct centre_terms codec_query_centre(const struct codec *codec, const struct codec_query *query,
                                        const float *centre)
 {
-    const struct kernels *kernels = codec->kernels;
-    double product = 0.0, distance = query->norm * query->norm, square = 0.0;
+    struct centre_sums sums = {.distance = query->norm * query->norm};
     if (centre != NULL) {
-        const uint8_t *bytes = (const uint8_t *)centre;
-        product = kernels->dot(query->rotated, bytes, codec->dim);
-        distance = kernels->squared_distance(query->rotated, bytes, codec->dim);
-        square = kernels->dot(centre, bytes, codec->dim);
+        sums = codec->kernels->centre_sums(query->rotated, centre, codec->dim);
     }
-    const double add = query->metric == METRIC_EUCLID ? -distance : product;
-    if (!(fabs(add) <= CODEC_SQUARE_MAX) || !(distance <= CODEC_SQUARE_MAX) ||
+    const double add = query->metric == METRIC_EUCLID ? -sums.distance : sums.product;
+    if (!(fabs(add) <= CODEC_SQUARE_MAX) || !(sums.distance <= CODEC_SQUARE_MAX) ||
         !(query->norm * query->norm <= CODEC_SQUARE_MAX)) {
         return (struct centre_terms){.reach = INFINITY};
     }
-    return (struct centre_terms){(float)add, (float)sqrt(distance), (float)square};
-}
-
-/* ---- first stage ---- */
-
-/* Rounding that floats leave in estimates, as an error of ip (codes of norm `code_norm`). */
-static double float_error(const struct codec_query *query, struct centre_terms terms,
-                          double code_norm)
-{
-    return FLOAT_SLACK * code_norm * (2.0 * query->norm + (double)terms.reach);
-}
-
-/* What a code and its scale tell of the residual r. */
-struct residual {
-    float scale;       /* S of the integer levels */
-    float error;       /* 1 - rho^2 */
-    float code_square; /* |L|^2 */
-    float square;      /* |r|^2 */
-};
-
-static struct residual residual_of(const struct codec_query *query, float f_mul, float error,
-                                   float code_square)
-{
-    const float scale = query->metric == METRIC_EUCLID ? 0.5f * f_mul : f_mul;
-    return (struct residual){scale, error, code_square,
-                             scale * scale * code_square * (1.0f - error)};
-}
-
-/* The square of the part of q - m that lies across r, where all of the error is: g^2 - (t/|r|)^2,
- * t = <q - m, r> told from the estimate. <r, m> takes part in t: known from |x| = 1 under Cosine,
- * not known under Dot, where g^2 stands. */
-static float across_square(const struct codec_query *query, struct centre_terms terms,
-                           struct residual residual, float estimate, float slack)
-{
-    const float reach = terms.reach * terms.reach;
-    float along;
-    if (query->metric == METRIC_EUCLID) {
-        along = 0.5f * (estimate + reach + residual.square);
-    } else if (terms.square <= 0.0f) {
-        along = estimate - terms.add;
-    } else if (query->metric == METRIC_COSINE) {
-        along = estimate - terms.add - 0.5f * (1.0f - terms.square - residual.square);
-    } else {
-        return reach;
-    }
-    const float across = reach - along * along / residual.square;
-    return fminf(reach, fmaxf(across, 0.0f) + slack * reach);
-}
-
-/* Half width of one code: |r| |across| sqrt((1/rho^2 - 1)/(d - 1)), and the noise. */
-static float half_width_of(const struct codec *codec, struct residual residual, float f_mul,
-                           float across, float noise)
-{
-    const float others = codec->dim > 1 ? (float)(codec->dim - 1) : 1.0f;
-    return f_mul * sqrtf(residual.code_square * residual.error / others * across + noise);
-}
-
-/* Variance of ip for a code of square `code_square`: rounding the table, and floats. */
-static double noise_1(const struct codec *codec, const struct codec_query *query,
-                      struct centre_terms terms)
-{
-    const double floats = float_error(query, terms, sqrt((double)codec->dim));
-    return query->lut_error * query->lut_error + floats * floats;
-}
-
-/* The scan's half width, per f_mul: the mean code's and all of g, a little more for codes that are
- * worse than the mean (the spread of 1 - rho^2 is .94/sqrt(d) of it). */
-static double half_width_1(const struct codec *codec, struct centre_terms terms, double noise)
-{
-    const double d = (double)codec->dim, reach = (double)terms.reach;
-    const double others = d > 1.0 ? d - 1.0 : 1.0;
-    const double error = CODEBOOK_ERROR_1 * (1.0 + 1.0 / sqrt(d));
-    return sqrt(d * error / others * reach * reach + noise);
-}
-
-/* What a scan found, looked at with each code's own half width. */
-struct refinement {
-    float epsilon;
-    float allowed; /* in the scan's bounds, per f_mul */
-    float noise;
-    float threshold;
-};
-
-static uint32_t refine_block(const struct codec *codec, const struct codec_query *query,
-                             struct centre_terms terms, const uint8_t *scalars,
-                             const struct refinement *refinement, uint32_t lanes, float *bounds)
-{
-    uint32_t kept = lanes;
-    for (; lanes != 0; lanes &= lanes - 1) {
-        const unsigned lane = (unsigned)__builtin_ctz(lanes);
-        const float f_mul = load_float(scalars, lane);
-        if (!(f_mul > 0.0f) || !isfinite(bounds[lane])) {
-            continue;
-        }
-        const float estimate = bounds[lane] - f_mul * refinement->allowed;
-        const struct residual residual =
-            residual_of(query, f_mul, codec->errors_1[factor_error_byte(f_mul)], (float)codec->dim);
-        const float across = across_square(query, terms, residual, estimate, NORM_SLACK_1);
-        const float half_width = half_width_of(codec, residual, f_mul, across, refinement->noise);
-        const float bound = estimate + refinement->epsilon * half_width;
-        if (bound < bounds[lane]) {
-            bounds[lane] = bound;
-            kept &= bound < refinement->threshold ? ~(1u << lane) : ~0u;
-        }
-    }
-    return kept;
-}
-
-void codec_scan_blocks(const struct codec *codec, const struct codec_query *query,
-                       struct centre_terms terms, const uint8_t *blocks, size_t block_count,
-                       float epsilon, float threshold, uint32_t *survivors, float *bounds)
-{
-    assert(block_count <= 64);
-    const double noise = noise_1(codec, query, terms);
-    const double allowed = (double)epsilon * half_width_1(codec, terms, noise);
-    const struct scan_line line = {
-        .step = query->lut_step,
-        .bias = (float)((double)query->lut_bias + allowed),
-        .add = terms.add,
-        .threshold = threshold,
-    };
-    codec->kernels->scan_blocks(blocks, block_count, codec->column_count, query->lut, &line,
-                                survivors, bounds);
-    const struct refinement refinement = {epsilon, (float)allowed, (float)noise, threshold};
-    const uint8_t *scalars = blocks + codec->column_count * 16;
-    for (size_t block = 0; block < block_count; block++) {
-        if (survivors[block] != 0) {
-            survivors[block] =
-                refine_block(codec, query, terms, scalars + block * codec_block_bytes(codec),
-                             &refinement, survivors[block], bounds + block * CODEC_BLOCK_LANES);
-        }
-    }
-}
-
-/* ---- second stage ---- */
-
-float codec_score_row(const struct codec *codec, const struct codec_query *query,
-                      struct centre_terms terms, const uint8_t *code, struct code_factors factors,
-                      float *half_width)
-{
-    const struct row_sums sums =
-        codec->kernels->row_sums(code, codec->row_bytes, query->low, query->high);
-    const double ip = (double)query->int8_step * (double)sums.dot;
-    const float estimate =
-        (float)((double)terms.add + (double)factors.f_add + (double)factors.f_mul * ip);
-    *half_width = 0.0f;
-    if (!isfinite(estimate) || !isfinite(terms.reach)) {
-        return INFINITY;
-    }
-    if (!(factors.f_mul > 0.0f)) {
-        return estimate;
-    }
-    const float code_square = (float)(sums.square - (codec->dim % 2 != 0 ? CODEC_PAD_SQUARE : 0u));
-    const struct residual residual = residual_of(
-        query, factors.f_mul, codec->errors_4[factor_error_byte(factors.f_mul)], code_square);
-    const float across = across_square(query, terms, residual, estimate, NORM_SLACK_4);
-    const float of_query = query->int8_variance * code_square;
-    const double of_floats = float_error(query, terms, sqrt((double)code_square));
-    *half_width = half_width_of(codec, residual, factors.f_mul, across,
-                                of_query + (float)(of_floats * of_floats));
-    return estimate;
+    return (struct centre_terms){(float)add, (float)sqrt(sums.distance), (float)sums.square};
 }
 
 /* ---- exact ---- */

@@ -93,8 +93,8 @@ static enum error load_state(struct apply_vector *state)
     }
     state->generation_exists = state->counters->generation_count > 0;
     state->codes = state->stored_codes = open.code_count;
-    state->code_bytes = codec_code_bytes(vector->codec, 1);
-    state->row_bytes = codec_code_bytes(vector->codec, 4);
+    state->code_bytes = codec_code_bytes(vector->codec, codec_first_bits(vector->codec));
+    state->row_bytes = codec_code_bytes(vector->codec, codec_second_bits(vector->codec));
     state->block_bytes = codec_block_bytes(vector->codec);
     state->value_capacity =
         environment_blocks_per_value(collection->environment, vector->number) * CODEC_BLOCK_LANES;
@@ -212,8 +212,8 @@ static void codes_of(struct apply_vector *state, const uint8_t *floats,
         codes->block_factors = encoded->block_factors[i];
     } else {
         uint8_t *code = scratch_need(&scratch->block_code, state->code_bytes);
-        encode_rotated(state->vector, 1, rotated, centres->generation_centre, code,
-                       &codes->block_factors, &scratch->encode);
+        encode_rotated(state->vector, codec_first_bits(state->vector->codec), rotated,
+                       centres->generation_centre, code, &codes->block_factors, &scratch->encode);
         codes->block_code = code;
     }
     if (has_row) {
@@ -221,8 +221,8 @@ static void codes_of(struct apply_vector *state, const uint8_t *floats,
         codes->row_factors = encoded->row_factors[i];
     } else {
         uint8_t *code = scratch_need(&scratch->row_code, state->row_bytes);
-        encode_rotated(state->vector, 4, rotated, centres->epoch_centre, code, &codes->row_factors,
-                       &scratch->encode);
+        encode_rotated(state->vector, codec_second_bits(state->vector->codec), rotated,
+                       centres->epoch_centre, code, &codes->row_factors, &scratch->encode);
         codes->row_code = code;
     }
 }

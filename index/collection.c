@@ -142,8 +142,10 @@ static void encoded_begin(const struct collection_vector *vector, struct arena *
         .generation = centres->generation,
         .epoch = centres->epoch,
         .count = count,
-        .block_codes = arena_allocate(arena, size_product(count, codec_code_bytes(codec, 1))),
-        .row_codes = arena_allocate(arena, size_product(count, codec_code_bytes(codec, 4))),
+        .block_codes = arena_allocate(
+            arena, size_product(count, codec_code_bytes(codec, codec_first_bits(codec)))),
+        .row_codes = arena_allocate(
+            arena, size_product(count, codec_code_bytes(codec, codec_second_bits(codec)))),
         .block_factors = arena_allocate(arena, factors_bytes),
         .row_factors = arena_allocate(arena, factors_bytes),
     };
@@ -154,11 +156,13 @@ static void encode_point(const struct collection_vector *vector, const struct ce
                          struct encode_scratch *scratch)
 {
     const float *rotated = encode_rotate(vector, floats, scratch);
-    encode_rotated(vector, 1, rotated, centres->generation_centre,
-                   encoded->block_codes + i * codec_code_bytes(vector->codec, 1),
+    encode_rotated(vector, codec_first_bits(vector->codec), rotated, centres->generation_centre,
+                   encoded->block_codes +
+                       i * codec_code_bytes(vector->codec, codec_first_bits(vector->codec)),
                    &encoded->block_factors[i], scratch);
-    encode_rotated(vector, 4, rotated, centres->epoch_centre,
-                   encoded->row_codes + i * codec_code_bytes(vector->codec, 4),
+    encode_rotated(vector, codec_second_bits(vector->codec), rotated, centres->epoch_centre,
+                   encoded->row_codes +
+                       i * codec_code_bytes(vector->codec, codec_second_bits(vector->codec)),
                    &encoded->row_factors[i], scratch);
 }
 

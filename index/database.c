@@ -351,7 +351,8 @@ static void open_vectors(struct collection *collection, struct vector_shape *sha
         shapes[i] = (struct vector_shape){.dim = vector->settings->dim};
         if (vector->settings->dim > 0) {
             vector->codec = codec_new(vector->settings->dim, vector->settings->seed, NULL);
-            shapes[i].code_bytes = (uint32_t)codec_code_bytes(vector->codec, 4);
+            shapes[i].code_bytes =
+                (uint32_t)codec_code_bytes(vector->codec, codec_second_bits(vector->codec));
             shapes[i].block_bytes = (uint32_t)codec_block_bytes(vector->codec);
         }
     }

@@ -307,7 +307,7 @@ static void prefetch(const uint8_t *data, size_t bytes)
 static enum error find_rows(struct search *search, const struct candidate *batch, size_t count,
                             size_t *found)
 {
-    const size_t code_bytes = codec_code_bytes(search->codec, 4);
+    const size_t code_bytes = codec_code_bytes(search->codec, codec_second_bits(search->codec));
     struct second *next = search->second;
     for (size_t i = 0; i < count; i++) {
         if (left_aside(search, batch[i].slot)) {

@@ -191,7 +191,7 @@ static enum error lane_next(struct verify *verify, struct verify_vector *of)
     walk->block_lane = (unsigned)(lane % CODEC_BLOCK_LANES);
     if (walk->any && walk->slot <= previous) {
         problem(verify, KIND_BLOCK_CODE,
-                "1-bit code of slot %" PRIu64 " behind that of slot %" PRIu64, walk->slot,
+                "block code of slot %" PRIu64 " behind that of slot %" PRIu64, walk->slot,
                 previous);
     }
     walk->any = walk->pending = true;
@@ -204,7 +204,7 @@ static void lane_without_row(struct verify *verify, struct verify_vector *of)
     if (view_is_dead(&verify->view, of->walk.slot)) {
         of->dead_lanes++;
     } else {
-        problem(verify, KIND_BLOCK_CODE, "1-bit code of slot %" PRIu64 " belongs to no live point",
+        problem(verify, KIND_BLOCK_CODE, "block code of slot %" PRIu64 " belongs to no live point",
                 of->walk.slot);
     }
 }
@@ -238,14 +238,15 @@ static void check_block_code(struct verify *verify, struct verify_vector *of, ui
                              const float *rotated)
 {
     const struct codec *codec = of->vector->codec;
-    const size_t bytes = codec_code_bytes(codec, 1);
+    const size_t bytes = codec_code_bytes(codec, codec_first_bits(codec));
     uint8_t *stored = scratch_need(&verify->code, bytes);
     uint8_t *expected = scratch_need(&verify->expected, bytes);
     struct code_factors stored_factors, factors;
     codec_block_get(codec, of->walk.block, of->walk.block_lane, stored, &stored_factors);
-    encode_rotated(of->vector, 1, rotated, of->walk.centre, expected, &factors, &verify->scratch);
+    encode_rotated(of->vector, codec_first_bits(of->vector->codec), rotated, of->walk.centre,
+                   expected, &factors, &verify->scratch);
     if (!same_code(stored, stored_factors, expected, factors, bytes)) {
-        problem(verify, KIND_ENCODING, "1-bit code of slot %" PRIu64 " is not its vector's", slot);
+        problem(verify, KIND_ENCODING, "block code of slot %" PRIu64 " is not its vector's", slot);
     }
 }
 
@@ -282,13 +283,14 @@ static enum error check_row_code(struct verify *verify, struct verify_vector *of
                 row->epoch, error_text(error));
         return survivable(error);
     }
-    const size_t bytes = codec_code_bytes(of->vector->codec, 4);
+    const size_t bytes = codec_code_bytes(of->vector->codec, codec_second_bits(of->vector->codec));
     uint8_t *expected = scratch_need(&verify->expected, bytes);
     struct code_factors factors;
-    encode_rotated(of->vector, 4, rotated, centre, expected, &factors, &verify->scratch);
+    encode_rotated(of->vector, codec_second_bits(of->vector->codec), rotated, centre, expected,
+                   &factors, &verify->scratch);
     if (!same_code(row->code, (struct code_factors){row->f_mul, row->f_add}, expected, factors,
                    bytes)) {
-        problem(verify, KIND_ENCODING, "4-bit code of slot %" PRIu64 " is not its vector's", slot);
+        problem(verify, KIND_ENCODING, "row code of slot %" PRIu64 " is not its vector's", slot);
     }
     return OK;
 }

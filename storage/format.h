@@ -51,8 +51,9 @@
  *
  *     BLOCKS             8..15 u64 generation, 16..23 u64 value, 24..27 u32 code count,
  *                        28..31 u32 block bytes, 32..35 u32 blocks, 36..47 zero;
- *                        the blocks; u64 slot[32 * blocks], behind them so that a scan does not
- *                        touch them
+ *                        the blocks, as codec_block_put makes them: u8 column[][16], f32 f_mul[32],
+ *                        f32 f_add[32], at 2 bits a dim (32 to 256 dims) u8 heavy[32];
+ *                        u64 slot[32 * blocks], behind them so that a scan does not touch them
  *
  *     RUN                8..15 u64 first slot, 16..19 u32 count, 20..23 u32 epoch of the codes,
  *                        24..27 u32 dim, 28..31 u32 code bytes, 32..47 zero;

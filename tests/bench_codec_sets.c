@@ -65,7 +65,8 @@ static struct coded encode_set(const struct set *set, uint64_t seed, bool centre
     for (size_t i = 0; i < set->base.rows; i++) {
         struct code_factors factors;
         codec_rotate(coded.codec, set->base.data + i * dim, rotated, work);
-        codec_encode(coded.codec, 1, set->metric, rotated, coded.centre, code, &factors, work);
+        codec_encode(coded.codec, codec_first_bits(coded.codec), set->metric, rotated, coded.centre,
+                     code, &factors, work);
         codec_block_put(coded.codec, coded.blocks + i / 32 * block_bytes, (unsigned)(i % 32), code,
                         factors);
         codec_encode(coded.codec, 4, set->metric, rotated, coded.centre, coded.rows + i * row_bytes,

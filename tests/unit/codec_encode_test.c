@@ -33,7 +33,7 @@ static struct bench bench_new(uint32_t dim, uint64_t seed, const struct kernels 
     bench.x = aligned(dim * sizeof(float));
     bench.rotated = aligned(dim * sizeof(float));
     bench.centre = aligned(dim * sizeof(float));
-    bench.code = aligned(codec_code_bytes(bench.codec, 4) + 8);
+    bench.code = aligned(codec_code_bytes(bench.codec, CODE_8) + 8);
     bench.work = aligned(codec_work_bytes(bench.codec));
     return bench;
 }
@@ -51,8 +51,16 @@ static void bench_free(struct bench *bench)
 /* Level of dim j, read from a code by the layouts of codec.h, not by the codec's own functions. */
 static int level_at(const uint8_t *code, unsigned bits, uint32_t dim, uint32_t j)
 {
-    if (bits == 1) {
+    const int levels_2[4] = {-60, -18, 18, 60};
+    switch (bits) {
+    case 1:
         return (code[j / 8] >> (j % 8) & 1) != 0 ? 1 : -1;
+    case 2:
+        return levels_2[code[j / 4] >> (2 * (j % 4)) & 3];
+    case 8:
+        return 2 * (int8_t)code[j] + 1;
+    default:
+        break;
     }
     const uint32_t group = j / 64, left = dim - group * 64;
     const uint32_t half = left < 64 ? (left + 1) / 2 : 32;
@@ -151,6 +159,35 @@ static uint64_t hash_codes(uint32_t dim, const struct kernels *kernels)
     return hash;
 }
 
+/* The same at 1.5, 2 and 8 bits. */
+static uint64_t hash_more_codes(uint32_t dim, const struct kernels *kernels)
+{
+    struct bench bench = bench_new(dim, 11, kernels);
+    codec_free(bench.codec);
+    bench.codec = codec_new_bits(dim, 11, CODE_1_5, CODE_8, kernels);
+    free(bench.work);
+    bench.work = aligned(codec_work_bytes(bench.codec));
+    struct random random = {dim};
+    uint64_t hash = 0xcbf29ce484222325u;
+    input_fill(INPUT_RAMP, bench.x, dim, &random);
+    codec_rotate(bench.codec, bench.x, bench.centre, bench.work);
+    for (unsigned input = INPUT_ONE_HOT_HEAD; input <= INPUT_ALTERNATING; input++) {
+        const unsigned bits[3] = {CODE_1_5, CODE_2, CODE_8};
+        input_fill((enum input)input, bench.x, dim, &random);
+        codec_rotate(bench.codec, bench.x, bench.rotated, bench.work);
+        for (unsigned variant = 0; variant < 12; variant++) {
+            struct code_factors factors;
+            codec_encode(bench.codec, bits[variant % 3],
+                         variant / 3 % 2 != 0 ? METRIC_EUCLID : METRIC_DOT, bench.rotated,
+                         variant / 6 != 0 ? bench.centre : NULL, bench.code, &factors, bench.work);
+            hash = hash_bytes(hash, bench.code, codec_code_bytes(bench.codec, bits[variant % 3]));
+            hash = hash_bytes(hash, &factors, sizeof factors);
+        }
+    }
+    bench_free(&bench);
+    return hash;
+}
+
 /* Bytes that may never change: codes on disk are compared with re-encoding. No libm in the inputs
  * used, so the hashes hold on every CPU, compiler and C library. */
 static void golden_bytes(void **state)
@@ -158,16 +195,27 @@ static void golden_bytes(void **state)
     (void)state;
     static const struct {
         uint32_t dim;
-        uint64_t hash;
+        uint64_t hash, more;
     } expected[] = {
-        {1, 0xb8ef5acd9892062fu},   {2, 0xffa78be4489ae2ecu},   {3, 0xb09faa6dfee40a36u},
-        {7, 0x6fa370dbb8bc5db2u},   {31, 0xe55068eae6e7020cu},  {64, 0x4221b54151e38a4eu},
-        {100, 0x913d1a3a3f020c39u}, {768, 0x27b0fdd9c1b27745u}, {1000, 0x72556d02a163e013u},
+        {1, 0xb8ef5acd9892062fu, 0xacd48e595c517365u},
+        {2, 0xffa78be4489ae2ecu, 0x705539fc1b377fdcu},
+        {3, 0xb09faa6dfee40a36u, 0x809a037f55c534a4u},
+        {7, 0x6fa370dbb8bc5db2u, 0x2f9162ad8dd096eu},
+        {31, 0xe55068eae6e7020cu, 0xec679cb3c6e67f33u},
+        {64, 0x4221b54151e38a4eu, 0xa83a911695b297cdu},
+        {100, 0x913d1a3a3f020c39u, 0x2f0c2c9ab096c15fu},
+        {768, 0x27b0fdd9c1b27745u, 0x98802258b5b6c954u},
+        {1000, 0x72556d02a163e013u, 0x96ea738212cb005au},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         for (size_t t = 0; kernels_at(t) != NULL; t++) {
             if (kernels_at(t)->supported()) {
                 const uint64_t hash = hash_codes(expected[i].dim, kernels_at(t));
+                const uint64_t more = hash_more_codes(expected[i].dim, kernels_at(t));
+                if (more != expected[i].more) {
+                    fail_msg("%s, %u dims: hash of 1.5, 2 and 8 bits %#llx", kernels_at(t)->name,
+                             expected[i].dim, (unsigned long long)more);
+                }
                 if (hash != expected[i].hash) {
                     fail_msg("%s, %u dims: hash %#llx", kernels_at(t)->name, expected[i].dim,
                              (unsigned long long)hash);
@@ -206,7 +254,7 @@ static void unbiased(void **state)
             codec_rotate(bench.codec, bench.x, bench.centre, bench.work);
             input_fill((enum input)input, bench.x, dims[i], &random);
             codec_rotate(bench.codec, bench.x, bench.rotated, bench.work);
-            for (unsigned bits = 1; bits <= 4; bits += 3) {
+            for (unsigned bits = 1; bits <= 8; bits *= 2) {
                 check_unbiased(&bench, bits, NULL);
                 check_unbiased(&bench, bits, bench.centre);
             }
@@ -261,26 +309,43 @@ static void formulas(void **state)
         input_fill(INPUT_GAUSSIAN, bench.x, dims[i], &random);
         codec_normalise(bench.codec, bench.x);
         codec_rotate(bench.codec, bench.x, bench.rotated, bench.work);
-        for (size_t m = 0; m < 6; m++) {
-            check_formula(&bench, metrics[m % 3], m < 3 ? 1 : 4, NULL, query);
-            check_formula(&bench, metrics[m % 3], m < 3 ? 1 : 4, bench.centre, query);
+        for (size_t m = 0; m < 12; m++) {
+            check_formula(&bench, metrics[m % 3], 1u << m / 3, NULL, query);
+            check_formula(&bench, metrics[m % 3], 1u << m / 3, bench.centre, query);
         }
         free(query);
         bench_free(&bench);
     }
 }
 
-/* A lane comes back as it went in, and leaves the other lanes alone. */
-static void check_block(uint32_t dim, struct random *random)
+/* The share of outer levels that a block of 2-bit codes keeps. */
+static void check_heavy(const uint8_t *block, size_t block_bytes, size_t lane, const uint8_t *code,
+                        unsigned bits, uint32_t dim)
 {
-    struct codec *codec = codec_new(dim, 1, NULL);
-    const size_t code_bytes = codec_code_bytes(codec, 1), block_bytes = codec_block_bytes(codec);
-    assert_int_equal(block_bytes, (dim + 3) / 4 * 16 + 256);
+    if (bits != CODE_2) {
+        return;
+    }
+    uint32_t outer = 0;
+    for (uint32_t j = 0; j < dim; j++) {
+        outer += abs(level_at(code, 2, dim, j)) == 60;
+    }
+    assert_int_equal(block[block_bytes - 32 + lane], (outer * 255 + dim / 2) / dim);
+}
+
+/* A lane comes back as it went in, and leaves the other lanes alone. */
+static void check_block(uint32_t dim, unsigned bits, struct random *random)
+{
+    struct codec *codec = codec_new_bits(dim, 1, bits, CODE_NONE, NULL);
+    const size_t code_bytes = codec_code_bytes(codec, bits);
+    const size_t block_bytes = codec_block_bytes(codec);
+    const uint32_t spread = dim + (dim + 1) / 2 < 65536 ? dim + (dim + 1) / 2 : 65536;
+    const uint32_t bit_count = bits == CODE_2 ? 2 * dim : bits == CODE_1_5 ? spread : dim;
+    assert_int_equal(block_bytes, (bit_count + 3) / 4 * 16 + (bits == CODE_2 ? 288 : 256));
     uint8_t *block = calloc(1, block_bytes), *codes = calloc(64, code_bytes);
     uint8_t *read = calloc(1, code_bytes);
     for (size_t i = 0; i < 64; i++) { /* each lane twice, the second time over the first */
         uint8_t *code = codes + i * code_bytes;
-        for (uint32_t j = 0; j < dim; j++) {
+        for (uint32_t j = 0; j < bit_count; j++) {
             const unsigned bit = (unsigned)(splitmix64(&random->state) & 1);
             code[j / 8] = (uint8_t)(code[j / 8] | bit << (j % 8));
         }
@@ -291,6 +356,7 @@ static void check_block(uint32_t dim, struct random *random)
         codec_block_get(codec, block, i * 7 % 32, read, &factors);
         assert_memory_equal(read, codes + i * code_bytes, code_bytes);
         assert_true(factors.f_mul == (float)i && factors.f_add == -(float)i);
+        check_heavy(block, block_bytes, i * 7 % 32, codes + i * code_bytes, bits, dim);
     }
     free(block);
     free(codes);
@@ -303,9 +369,13 @@ static void blocks(void **state)
     (void)state;
     struct random random = {1};
     for (uint32_t dim = 1; dim <= 200; dim++) {
-        check_block(dim, &random);
+        check_block(dim, CODE_1, &random);
+        check_block(dim, CODE_1_5, &random);
+        check_block(dim, CODE_2, &random);
     }
-    check_block(65536, &random);
+    check_block(65536, CODE_1, &random);
+    check_block(65536, CODE_1_5, &random);
+    check_block(65536, CODE_2, &random);
 }
 
 static struct code_factors encode_of(struct bench *bench, unsigned bits, enum metric metric,
@@ -322,7 +392,7 @@ static void odd_vectors(void **state)
 {
     (void)state;
     struct bench bench = bench_new(100, 5, NULL);
-    for (unsigned bits = 1; bits <= 4; bits += 3) {
+    for (unsigned bits = 1; bits <= 8; bits *= 2) {
         memset(bench.x, 0, 100 * sizeof(float));
         struct code_factors factors = encode_of(&bench, bits, METRIC_DOT, NULL);
         assert_true(factors.f_mul == 0.0f && factors.f_add == 0.0f);

@@ -55,6 +55,14 @@ static void same_bits(double a, double b)
     assert_memory_equal(&a, &b, sizeof a);
 }
 
+static void check_centre(const float *x, const float *y, size_t n)
+{
+    const struct centre_sums sums = table->centre_sums(x, y, n);
+    same_bits(sums.product, kernels_scalar.dot(x, (const uint8_t *)y, n));
+    same_bits(sums.distance, kernels_scalar.squared_distance(x, (const uint8_t *)y, n));
+    same_bits(sums.square, kernels_scalar.dot(y, (const uint8_t *)y, n));
+}
+
 static void check_sums(size_t n, struct random *random)
 {
     const size_t shift = n % 4; /* y at any alignment */
@@ -68,6 +76,9 @@ static void check_sums(size_t n, struct random *random)
     same_bits(table->absolute_sum(x, n), kernels_scalar.absolute_sum(x, n));
     same_bits(table->dot_levels(x, (int8_t *)levels, n),
               kernels_scalar.dot_levels(x, (int8_t *)levels, n));
+    same_bits(table->dot_grid(x, (int8_t *)levels, n),
+              kernels_scalar.dot_grid(x, (int8_t *)levels, n));
+    check_centre(x, floats, n);
     double exact = 0.0, size = 0.0;
     for (size_t j = 0; j < n; j++) {
         exact += (double)x[j] * (double)floats[j];
@@ -103,6 +114,9 @@ static void check_signs(size_t n, struct random *random)
     uint8_t *c = random_bytes((n + 7) / 8, random), *d = random_bytes((n + 7) / 8, random);
     table->sign_bits(x, n, c);
     kernels_scalar.sign_bits(x, n, d);
+    assert_memory_equal(c, d, (n + 7) / 8);
+    table->outer_bits(x, n, 0.7f, c);
+    kernels_scalar.outer_bits(x, n, 0.7f, d);
     assert_memory_equal(c, d, (n + 7) / 8);
     table->subtract(a, x, b, n);
     kernels_scalar.subtract(b, x, b, n);
@@ -226,15 +240,16 @@ static void magnitudes_saturate(void **state)
 }
 
 /* Blocks at an odd address whose factors are random, some of them hostile. */
-static uint8_t *random_blocks(size_t blocks, size_t columns, size_t shift, struct random *random)
+static uint8_t *random_blocks(size_t blocks, struct block_shape shape, size_t shift,
+                              struct random *random)
 {
-    const size_t block_bytes = columns * 16 + 256;
-    uint8_t *bytes = random_bytes(shift + blocks * block_bytes, random);
+    uint8_t *bytes = random_bytes(shift + blocks * shape.block_bytes, random);
     for (size_t block = 0; block < blocks; block++) {
+        uint8_t *factors = bytes + shift + block * shape.block_bytes + shape.column_count * 16;
         for (size_t i = 0; i < 64; i++) {
             const float value = block % 16 == 15 && i % 9 == 0 ? (i % 2 != 0 ? NAN : -INFINITY)
                                                                : (float)random_normal(random);
-            memcpy(bytes + shift + block * block_bytes + columns * 16 + i * 4, &value, 4);
+            memcpy(factors + i * 4, &value, 4);
         }
     }
     return bytes;
@@ -242,7 +257,7 @@ static uint8_t *random_blocks(size_t blocks, size_t columns, size_t shift, struc
 
 static uint8_t *random_lut(size_t columns, bool full, struct random *random)
 {
-    const size_t bytes = (columns + 1) / 2 * 32;
+    const size_t bytes = round_to_pad((columns + 1) / 2 * 32);
     uint8_t *lut = random_bytes(bytes, random);
     for (size_t i = 0; i < bytes; i++) {
         lut[i] = i >= columns * 16 ? 0 : full ? 255 : lut[i];
@@ -250,37 +265,63 @@ static uint8_t *random_lut(size_t columns, bool full, struct random *random)
     return lut;
 }
 
-static void check_scan(size_t blocks, size_t columns, bool full, struct random *random)
+static void same_scan(const struct scan_task *a, const struct scan_task *b, size_t blocks)
 {
-    const size_t shift = (blocks + columns) % 16;
-    uint8_t *bytes = random_blocks(blocks, columns, shift, random);
-    uint8_t *lut = random_lut(columns, full, random);
-    const struct scan_line line = {0.01f, -1.27f * (float)columns, 0.25f, 0.5f};
-    uint32_t sums[2][32];
-    table->scan_sums(bytes + shift, columns, lut, sums[0]);
-    kernels_scalar.scan_sums(bytes + shift, columns, lut, sums[1]);
-    assert_memory_equal(sums[0], sums[1], sizeof sums[0]);
-    uint32_t *kept[2];
-    float *bounds[2];
-    for (size_t i = 0; i < 2; i++) {
-        kept[i] = exactly(blocks * sizeof **kept);
-        bounds[i] = exactly(blocks * 32 * sizeof **bounds);
-        (i == 0 ? table : &kernels_scalar)
-            ->scan_blocks(bytes + shift, blocks, columns, lut, &line, kept[i], bounds[i]);
-    }
-    assert_memory_equal(kept[0], kept[1], blocks * sizeof **kept);
+    assert_memory_equal(a->survivors, b->survivors, blocks * sizeof *a->survivors);
     for (size_t i = 0; i < blocks * 32; i++) {
-        assert_true(bounds[0][i] >= -INFINITY); /* not a NaN */
-        if (kept[0][i / 32] >> (i % 32) & 1) {
-            assert_memory_equal(&bounds[0][i], &bounds[1][i], sizeof(float));
+        if (a->survivors[i / 32] >> (i % 32) & 1) {
+            assert_memory_equal(&a->bounds[i], &b->bounds[i], sizeof(float));
+            assert_true(a->bounds[i] >= a->line.threshold);
         }
     }
-    for (size_t i = 0; i < 2; i++) {
-        free(kept[i]);
-        free(bounds[i]);
+}
+
+/* 1 to KERNEL_TASKS_MAX queries at once, with and without masks of lanes. */
+static void check_scan(size_t blocks, size_t columns, bool full, struct random *random)
+{
+    const size_t shift = (blocks + columns) % 16, task_count = 1 + blocks % KERNEL_TASKS_MAX;
+    const struct block_shape shape = {columns, columns * 16 + (blocks % 2 != 0 ? 288 : 256)};
+    uint8_t *bytes = random_blocks(blocks, shape, shift, random);
+    uint32_t *lanes = exactly(blocks * sizeof *lanes), sums[2][32];
+    struct scan_task tasks[2][KERNEL_TASKS_MAX];
+    for (size_t i = 0; i < blocks; i++) {
+        lanes[i] = i % 3 == 1 ? 0 : (uint32_t)splitmix64(&random->state);
+    }
+    for (size_t i = 0; i < task_count; i++) {
+        uint8_t *lut = random_lut(columns, full, random);
+        for (size_t t = 0; t < 2; t++) {
+            tasks[t][i] = (struct scan_task){
+                .lut = lut,
+                .line = {0.01f, -1.27f * (float)columns, 0.25f, 0.5f - (float)i},
+                .survivors = exactly(blocks * sizeof(uint32_t)),
+                .bounds = exactly(blocks * 32 * sizeof(float)),
+            };
+        }
+        table->scan_sums(bytes + shift, columns, lut, sums[0]);
+        kernels_scalar.scan_sums(bytes + shift, columns, lut, sums[1]);
+        assert_memory_equal(sums[0], sums[1], sizeof sums[0]);
+    }
+    for (unsigned masked = 0; masked < 2; masked++) {
+        const uint32_t *mask = masked != 0 ? lanes : NULL;
+        table->scan_blocks(bytes + shift, blocks, shape, mask, tasks[0], task_count);
+        kernels_scalar.scan_blocks(bytes + shift, blocks, shape, mask, tasks[1], task_count);
+        for (size_t i = 0; i < task_count; i++) {
+            same_scan(&tasks[0][i], &tasks[1][i], blocks);
+            for (size_t block = 0; masked != 0 && block < blocks; block++) {
+                assert_int_equal(tasks[0][i].survivors[block] & ~lanes[block], 0);
+            }
+        }
+    }
+    for (size_t i = 0; i < 2 * task_count; i++) {
+        struct scan_task *task = &tasks[i % 2][i / 2];
+        if (i % 2 == 0) {
+            free((void *)(uintptr_t)task->lut);
+        }
+        free(task->survivors);
+        free(task->bounds);
     }
     free(bytes);
-    free(lut);
+    free(lanes);
 }
 
 static void scan(void **state)
@@ -336,6 +377,52 @@ static void rows(void **state)
     check_rows(32768, &random);
 }
 
+static void check_grid(size_t n, struct random *random)
+{
+    const size_t shift = n % 5, padded = round_to_pad(n);
+    float *x = random_floats(n, random);
+    int8_t *a = exactly(n), *b = exactly(n);
+    table->grid_levels(x, n, 50.0f, a);
+    kernels_scalar.grid_levels(x, n, 50.0f, b);
+    assert_memory_equal(a, b, n);
+    uint8_t *code = random_bytes(shift + n, random);
+    int16_t *query = exactly(padded * sizeof *query);
+    const int most = (int)(INT32_MAX / 255 / n) < 32767 ? (int)(INT32_MAX / 255 / n) : 32767;
+    for (size_t j = 0; j < padded; j++) {
+        query[j] = (int16_t)(j >= n ? 0 : (random_uniform(random) * 2.0 - 1.0) * most);
+    }
+    struct row_sums sums = table->row_sums_8(code + shift, n, query);
+    const struct row_sums expected = kernels_scalar.row_sums_8(code + shift, n, query);
+    assert_int_equal(sums.dot, expected.dot);
+    assert_int_equal(sums.square, expected.square);
+    memset(code, 127, shift + n); /* the largest sums */
+    for (size_t j = 0; j < n; j++) {
+        query[j] = (int16_t)most;
+    }
+    sums = table->row_sums_8(code + shift, n, query);
+    assert_int_equal(sums.dot, 255 * most * (int)n);
+    assert_int_equal(sums.square, (uint32_t)(65025 * n));
+    free(x);
+    free(a);
+    free(b);
+    free(code);
+    free(query);
+}
+
+static void grid(void **state)
+{
+    (void)state;
+    struct random random = {9};
+    for (size_t i = 0; length_at(i) != 0; i++) {
+        check_grid(length_at(i), &random);
+    }
+    const float odd[5] = {NAN, INFINITY, -INFINITY, 1e30f, -1e30f};
+    int8_t k[5];
+    table->grid_levels(odd, 5, 1.0f, k);
+    const int8_t expected[5] = {-128, 127, -128, 127, -128};
+    assert_memory_equal(k, expected, sizeof k);
+}
+
 /* The order of a sum is what kernels.h says: a plain transcription gives the same bits. */
 static void reference_order(void **state)
 {
@@ -387,6 +474,7 @@ int main(void)
         cmocka_unit_test(magnitudes_saturate),
         cmocka_unit_test(scan),
         cmocka_unit_test(rows),
+        cmocka_unit_test(grid),
         cmocka_unit_test(reference_order),
         cmocka_unit_test(choice),
     };

@@ -1,0 +1,242 @@
+/* Estimates and their bounds: blocks of first-stage codes, then single row codes. */
+#include "codec/codec.h"
+
+#include <assert.h>
+#include <math.h>
+
+#include "codec/codec_internal.h"
+
+/* |r| as told from a code and its error byte is off by some 0.6 % at 1 and 2 bits and 0.02 % at 4,
+ * and its share in g^2 - (t/|r|)^2 by twice that; the slack keeps that difference from being too
+ * small. */
+#define NORM_SLACK_1 0.012f
+#define NORM_SLACK_4 0.001f
+/* Float sums of f_add and f_mul * ip, whose parts may be larger than their sum. */
+#define FLOAT_SLACK 2.4e-7
+
+static float load_float(const uint8_t *bytes, size_t j)
+{
+    float value;
+    memcpy(&value, bytes + j * sizeof value, sizeof value);
+    return value;
+}
+
+/* ---- first stage ---- */
+
+/* Rounding that floats leave in estimates, as an error of ip (codes of norm `code_norm`). */
+static double float_error(const struct codec_query *query, struct centre_terms terms,
+                          double code_norm)
+{
+    return FLOAT_SLACK * code_norm * (2.0 * query->norm + (double)terms.reach);
+}
+
+/* What a code and its scale tell of the residual r. */
+struct residual {
+    float scale;       /* S of the integer levels */
+    float error;       /* 1 - rho^2 */
+    float code_square; /* |L|^2 */
+    float square;      /* |r|^2 */
+};
+
+static struct residual residual_of(const struct codec_query *query, float f_mul, float error,
+                                   float code_square)
+{
+    const float scale = query->metric == METRIC_EUCLID ? 0.5f * f_mul : f_mul;
+    return (struct residual){scale, error, code_square,
+                             scale * scale * code_square * (1.0f - error)};
+}
+
+/* The square of the part of q - m that lies across r, where all of the error is: g^2 - (t/|r|)^2,
+ * t = <q - m, r> told from the estimate. <r, m> takes part in t: known from |x| = 1 under Cosine,
+ * not known under Dot, where g^2 stands. */
+static float across_square(const struct codec_query *query, struct centre_terms terms,
+                           struct residual residual, float estimate, float slack)
+{
+    const float reach = terms.reach * terms.reach;
+    float along;
+    if (query->metric == METRIC_EUCLID) {
+        along = 0.5f * (estimate + reach + residual.square);
+    } else if (terms.square <= 0.0f) {
+        along = estimate - terms.add;
+    } else if (query->metric == METRIC_COSINE) {
+        along = estimate - terms.add - 0.5f * (1.0f - terms.square - residual.square);
+    } else {
+        return reach;
+    }
+    const float across = reach - along * along / residual.square;
+    return fminf(reach, fmaxf(across, 0.0f) + slack * reach);
+}
+
+/* Half width of one code: |r| |across| sqrt((1/rho^2 - 1)/(d - 1)), and the noise. */
+static float half_width_of(uint32_t dim, struct residual residual, float f_mul, float across,
+                           float noise)
+{
+    const float others = dim > 1 ? (float)(dim - 1) : 1.0f;
+    return f_mul * sqrtf(residual.code_square * residual.error / others * across + noise);
+}
+
+/* Dims of the space a first-stage code lies in, and |L|^2 of the mean one. */
+static double mean_square(const struct codec *codec)
+{
+    const double d = (double)codec->code_dim;
+    return codec->first_bits == CODE_2
+               ? d * (1.0 - CODEBOOK_ERROR_2) / (CODEBOOK_UNIT_2 * CODEBOOK_UNIT_2)
+               : d;
+}
+
+/* Variance of ip for a code of square `code_square`: rounding the table, and floats. */
+static double noise_1(const struct codec *codec, const struct codec_query *query,
+                      struct centre_terms terms)
+{
+    const double floats = float_error(query, terms, sqrt(mean_square(codec)));
+    return query->lut_error * query->lut_error + floats * floats;
+}
+
+/* The scan's half width, per f_mul: the mean code's and all of g, a little more for codes that are
+ * worse than the mean (the spread of |L|^2 (1 - rho^2) is .94/sqrt(d) of it at 1 bit, 1.1 at 2). */
+static double half_width_1(const struct codec *codec, struct centre_terms terms, double noise)
+{
+    const double d = (double)codec->code_dim, reach = (double)terms.reach;
+    const double others = d > 1.0 ? d - 1.0 : 1.0;
+    const double error = codec->first_bits == CODE_2 ? CODEBOOK_ERROR_2 : CODEBOOK_ERROR_1;
+    return sqrt(mean_square(codec) * error * (1.0 + 1.0 / sqrt(d)) / others * reach * reach +
+                noise);
+}
+
+/* What a scan found, looked at with each code's own half width. */
+struct refinement {
+    float epsilon;
+    float allowed; /* in the scan's bounds, per f_mul */
+    float noise;
+    float threshold;
+};
+
+/* |L|^2 of a lane. */
+static float lane_square(const struct codec *codec, const uint8_t *scalars, unsigned lane)
+{
+    if (codec->first_bits != CODE_2) {
+        return (float)codec->code_dim;
+    }
+    const double heavy = scalars[CODEC_BLOCK_LANES * sizeof(struct code_factors) + lane];
+    return (float)codebook_square_2(codec->dim, heavy * (double)codec->dim / CODEC_HEAVY_FULL);
+}
+
+static uint32_t refine_block(const struct codec *codec, const struct codec_scan *scan,
+                             const uint8_t *scalars, const struct refinement *refinement,
+                             uint32_t lanes, float *bounds)
+{
+    const float *errors = codec_errors(codec, codec->first_bits);
+    uint32_t kept = lanes;
+    for (; lanes != 0; lanes &= lanes - 1) {
+        const unsigned lane = (unsigned)__builtin_ctz(lanes);
+        const float f_mul = load_float(scalars, lane);
+        if (!(f_mul > 0.0f) || !isfinite(bounds[lane])) {
+            continue;
+        }
+        const float estimate = bounds[lane] - f_mul * refinement->allowed;
+        const struct residual residual =
+            residual_of(scan->query, f_mul, errors[factor_error_byte(f_mul)],
+                        lane_square(codec, scalars, lane));
+        const float across =
+            across_square(scan->query, scan->terms, residual, estimate, NORM_SLACK_1);
+        const float half_width =
+            half_width_of(codec->code_dim, residual, f_mul, across, refinement->noise);
+        const float bound = estimate + refinement->epsilon * half_width;
+        if (bound < bounds[lane]) {
+            bounds[lane] = bound;
+            kept &= bound < refinement->threshold ? ~(1u << lane) : ~0u;
+        }
+    }
+    return kept;
+}
+
+static struct scan_task scan_begin(const struct codec *codec, const struct codec_scan *scan,
+                                   struct refinement *refinement)
+{
+    const double noise = noise_1(codec, scan->query, scan->terms);
+    const double allowed = (double)scan->epsilon * half_width_1(codec, scan->terms, noise);
+    *refinement = (struct refinement){scan->epsilon, (float)allowed, (float)noise, scan->threshold};
+    return (struct scan_task){
+        .lut = scan->query->lut,
+        .line = {.step = scan->query->lut_step,
+                 .bias = (float)((double)scan->query->lut_bias + allowed),
+                 .add = scan->terms.add,
+                 .threshold = scan->threshold},
+        .survivors = scan->survivors,
+        .bounds = scan->bounds,
+    };
+}
+
+void codec_scan_many(const struct codec *codec, const struct codec_scan *scans, size_t scan_count,
+                     const uint8_t *blocks, size_t block_count, const uint32_t *lanes)
+{
+    assert(scan_count >= 1 && scan_count <= CODEC_SCANS_MAX);
+    struct scan_task tasks[CODEC_SCANS_MAX];
+    struct refinement refinements[CODEC_SCANS_MAX];
+    for (size_t i = 0; i < scan_count; i++) {
+        tasks[i] = scan_begin(codec, &scans[i], &refinements[i]);
+    }
+    codec->kernels->scan_blocks(blocks, block_count, codec->shape, lanes, tasks, scan_count);
+    const uint8_t *scalars = blocks + codec->shape.column_count * 16;
+    for (size_t block = 0; block < block_count; block++, scalars += codec->shape.block_bytes) {
+        for (size_t i = 0; i < scan_count; i++) {
+            uint32_t *survivors = &scans[i].survivors[block];
+            if (*survivors != 0) {
+                *survivors = refine_block(codec, &scans[i], scalars, &refinements[i], *survivors,
+                                          scans[i].bounds + block * CODEC_BLOCK_LANES);
+            }
+        }
+    }
+}
+_Static_assert(CODEC_SCANS_MAX <= KERNEL_TASKS_MAX, "a scan is a task of the kernels");
+
+void codec_scan_blocks(const struct codec *codec, const struct codec_query *query,
+                       struct centre_terms terms, const uint8_t *blocks, size_t block_count,
+                       float epsilon, float threshold, uint32_t *survivors, float *bounds)
+{
+    const struct codec_scan scan = {query, terms, epsilon, threshold, survivors, bounds};
+    codec_scan_many(codec, &scan, 1, blocks, block_count, NULL);
+}
+
+/* ---- second stage ---- */
+
+static struct row_sums row_sums_of(const struct codec *codec, const struct codec_query *query,
+                                   const uint8_t *code)
+{
+    if (codec->second_bits == CODE_8) {
+        return codec->kernels->row_sums_8(code, codec->row_bytes, query->wide);
+    }
+    struct row_sums sums =
+        codec->kernels->row_sums(code, codec->row_bytes, query->low, query->high);
+    sums.square -= codec->dim % 2 != 0 ? CODEC_PAD_SQUARE : 0u;
+    return sums;
+}
+
+float codec_score_row(const struct codec *codec, const struct codec_query *query,
+                      struct centre_terms terms, const uint8_t *code, struct code_factors factors,
+                      float *half_width)
+{
+    *half_width = 0.0f;
+    if (codec->second_bits == CODE_NONE) {
+        return INFINITY;
+    }
+    const struct row_sums sums = row_sums_of(codec, query, code);
+    const double ip = (double)query->row_step * (double)sums.dot;
+    const float estimate =
+        (float)((double)terms.add + (double)factors.f_add + (double)factors.f_mul * ip);
+    if (!isfinite(estimate) || !isfinite(terms.reach)) {
+        return INFINITY;
+    }
+    if (!(factors.f_mul > 0.0f)) {
+        return estimate;
+    }
+    const float code_square = (float)sums.square;
+    const struct residual residual = residual_of(
+        query, factors.f_mul, codec->errors_coarse[factor_error_byte(factors.f_mul)], code_square);
+    const float across = across_square(query, terms, residual, estimate, NORM_SLACK_4);
+    const float of_query = query->row_variance * code_square;
+    const double of_floats = float_error(query, terms, sqrt((double)code_square));
+    *half_width = half_width_of(codec->dim, residual, factors.f_mul, across,
+                                of_query + (float)(of_floats * of_floats));
+    return estimate;
+}

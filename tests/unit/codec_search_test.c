@@ -1,0 +1,253 @@
+/* Estimates of both stages against the keys they estimate, at every number of bits: they are within
+ * their half widths, scans of several queries are those of one, masks of lanes hold. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "codec/codec_internal.h"
+#include "tests/unit/codec_inputs.h"
+
+#define VECTORS 320u
+#define QUERIES CODEC_SCANS_MAX
+#define BLOCKS (VECTORS / CODEC_BLOCK_LANES)
+
+static void *aligned(size_t bytes)
+{
+    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+    assert_non_null(memory);
+    return memset(memory, 0, (bytes + 63) / 64 * 64 + 64);
+}
+
+/* Vectors around a centre, coded both ways. */
+struct set {
+    struct codec *codec;
+    enum metric metric;
+    uint32_t dim;
+    float *x, *centre, *queries;
+    uint8_t *blocks, *rows;
+    struct code_factors *factors;
+    void *work;
+    struct codec_query *query[QUERIES];
+};
+
+static void fill(const struct set *set, float *x, struct random *random)
+{
+    input_fill(INPUT_GAUSSIAN, x, set->dim, random);
+    for (uint32_t j = 0; j < set->dim; j++) {
+        x[j] += 1.0f; /* about as far from the origin as from each other */
+    }
+    if (set->metric == METRIC_COSINE) {
+        codec_normalise(set->codec, x);
+    }
+}
+
+static struct set set_new(uint32_t dim, unsigned first, unsigned second, enum metric metric,
+                          const struct kernels *kernels)
+{
+    struct set set = {
+        .codec = codec_new_bits(dim, 7, first, second, kernels), .metric = metric, .dim = dim};
+    struct random random = {dim + first};
+    const size_t row_bytes = codec_code_bytes(set.codec, second);
+    const size_t block_bytes = codec_block_bytes(set.codec);
+    set.x = aligned(VECTORS * dim * sizeof(float));
+    set.queries = aligned(QUERIES * dim * sizeof(float));
+    set.centre = aligned(dim * sizeof(float));
+    set.blocks = aligned(BLOCKS * block_bytes);
+    set.rows = aligned(VECTORS * row_bytes);
+    set.factors = aligned(VECTORS * sizeof *set.factors);
+    set.work = aligned(codec_work_bytes(set.codec));
+    float *rotated = aligned(dim * sizeof(float));
+    uint8_t *code = aligned(codec_code_bytes(set.codec, first));
+    for (uint32_t j = 0; j < dim; j++) {
+        rotated[j] = metric == METRIC_COSINE ? 0.7f / sqrtf((float)dim) : 1.0f;
+    }
+    codec_rotate(set.codec, rotated, set.centre, set.work);
+    for (size_t i = 0; i < VECTORS; i++) {
+        fill(&set, set.x + i * dim, &random);
+        codec_rotate(set.codec, set.x + i * dim, rotated, set.work);
+        struct code_factors factors;
+        codec_encode(set.codec, first, metric, rotated, set.centre, code, &factors, set.work);
+        codec_block_put(set.codec, set.blocks + i / 32 * block_bytes, (unsigned)(i % 32), code,
+                        factors);
+        codec_encode(set.codec, second, metric, rotated, set.centre, set.rows + i * row_bytes,
+                     &set.factors[i], set.work);
+    }
+    for (size_t q = 0; q < QUERIES; q++) {
+        fill(&set, set.queries + q * dim, &random);
+        set.query[q] = aligned(codec_query_bytes(set.codec));
+        codec_query_init(set.codec, metric, set.queries + q * dim, set.query[q], set.work);
+    }
+    free(rotated);
+    free(code);
+    return set;
+}
+
+static void set_free(struct set *set)
+{
+    for (size_t q = 0; q < QUERIES; q++) {
+        free(set->query[q]);
+    }
+    free(set->x);
+    free(set->queries);
+    free(set->centre);
+    free(set->blocks);
+    free(set->rows);
+    free(set->factors);
+    free(set->work);
+    codec_free(set->codec);
+}
+
+/* Sums of errors in half widths. */
+struct spread {
+    double count, sum, square, widest;
+};
+
+static void spread_add(struct spread *spread, double z)
+{
+    spread->count += 1.0;
+    spread->sum += z;
+    spread->square += z * z;
+    spread->widest = fabs(z) > spread->widest ? fabs(z) : spread->widest;
+}
+
+/* Errors have mean 0 and are as wide as is said: never much wider, and not much narrower. */
+static void spread_check(const struct spread *spread, uint32_t dim, unsigned bits)
+{
+    const double mean = spread->sum / spread->count;
+    const double deviation = sqrt(spread->square / spread->count - mean * mean);
+    if (fabs(mean) > 0.15 || deviation > 1.06 || deviation < 0.85 || spread->widest > 5.5) {
+        fail_msg("%u dims, %u bits: errors in half widths: mean %.3f deviation %.3f most %.2f", dim,
+                 bits, mean, deviation, spread->widest);
+    }
+}
+
+static void check_estimates(const struct set *set, size_t q, struct spread *first,
+                            struct spread *second)
+{
+    const struct centre_terms terms = codec_query_centre(set->codec, set->query[q], set->centre);
+    float *bounds[2];
+    uint32_t survivors[BLOCKS];
+    const size_t row_bytes = codec_code_bytes(set->codec, codec_second_bits(set->codec));
+    for (size_t e = 0; e < 2; e++) { /* estimates, and with one half width */
+        bounds[e] = aligned(VECTORS * sizeof(float));
+        codec_scan_blocks(set->codec, set->query[q], terms, set->blocks, BLOCKS, (float)e,
+                          -INFINITY, survivors, bounds[e]);
+    }
+    for (size_t i = 0; i < VECTORS; i++) {
+        const double key = (double)codec_exact_key(set->codec, set->query[q],
+                                                   (const uint8_t *)(set->x + i * set->dim));
+        spread_add(first,
+                   (key - (double)bounds[0][i]) / ((double)bounds[1][i] - (double)bounds[0][i]));
+        float half_width;
+        const float estimate =
+            codec_score_row(set->codec, set->query[q], terms, set->rows + i * row_bytes,
+                            set->factors[i], &half_width);
+        if (codec_second_bits(set->codec) == CODE_NONE) {
+            assert_true(estimate == INFINITY);
+        } else {
+            spread_add(second, (key - (double)estimate) / (double)half_width);
+        }
+    }
+    free(bounds[0]);
+    free(bounds[1]);
+}
+
+static const unsigned first_bits[] = {CODE_1, CODE_1_5, CODE_2};
+static const unsigned second_bits[] = {CODE_4, CODE_8, CODE_NONE};
+static const enum metric metrics[] = {METRIC_COSINE, METRIC_DOT, METRIC_EUCLID};
+
+static void estimates(void **state)
+{
+    (void)state;
+    const uint32_t dims[] = {64, 100, 200, 301, 768};
+    for (size_t i = 0; i < 5; i++) {
+        for (size_t b = 0; b < 3; b++) {
+            for (size_t m = 0; m < 3; m++) {
+                struct set set = set_new(dims[i], first_bits[b], second_bits[b], metrics[m], NULL);
+                struct spread first = {0}, second = {0};
+                for (size_t q = 0; q < QUERIES; q++) {
+                    check_estimates(&set, q, &first, &second);
+                }
+                /* under Dot, and at 1 bit for codes better than the mean one, widths are generous
+                 */
+                spread_check(&first, dims[i], first_bits[b]);
+                if (second.count > 0.0) {
+                    spread_check(&second, dims[i], second_bits[b]);
+                }
+                set_free(&set);
+            }
+        }
+    }
+}
+
+/* Several queries at once, and masks: the same bits as one by one. */
+static void many(void **state)
+{
+    (void)state;
+    for (size_t t = 0; kernels_at(t) != NULL; t++) {
+        if (!kernels_at(t)->supported()) {
+            continue;
+        }
+        for (size_t b = 0; b < 3; b++) {
+            struct set set = set_new(75, first_bits[b], CODE_NONE, METRIC_EUCLID, kernels_at(t));
+            struct codec_scan scans[QUERIES];
+            uint32_t kept[QUERIES][BLOCKS], alone[BLOCKS], lanes[BLOCKS];
+            float *bounds = aligned(QUERIES * VECTORS * sizeof(float));
+            float *alone_bounds = aligned(VECTORS * sizeof(float));
+            for (size_t i = 0; i < BLOCKS; i++) {
+                lanes[i] = i == 3 ? 0 : 0x9e3779b9u * (uint32_t)(i + 1);
+            }
+            for (size_t q = 0; q < QUERIES; q++) {
+                scans[q] = (struct codec_scan){
+                    set.query[q], codec_query_centre(set.codec, set.query[q], set.centre),
+                    2.5f,         -140.0f + (float)q,
+                    kept[q],      bounds + q * VECTORS};
+            }
+            codec_scan_many(set.codec, scans, QUERIES, set.blocks, BLOCKS, lanes);
+            size_t survivors = 0;
+            for (size_t q = 0; q < QUERIES; q++) {
+                codec_scan_blocks(set.codec, set.query[q], scans[q].terms, set.blocks, BLOCKS, 2.5f,
+                                  scans[q].threshold, alone, alone_bounds);
+                for (size_t i = 0; i < VECTORS; i++) {
+                    const bool survives = kept[q][i / 32] >> (i % 32) & 1;
+                    assert_int_equal(survives, (alone[i / 32] & lanes[i / 32]) >> (i % 32) & 1);
+                    if (survives) {
+                        assert_memory_equal(&bounds[q * VECTORS + i], &alone_bounds[i], 4);
+                        survivors++;
+                    }
+                }
+            }
+            assert_true(survivors > 0 && survivors < QUERIES * VECTORS / 2);
+            free(bounds);
+            free(alone_bounds);
+            set_free(&set);
+        }
+    }
+}
+
+static void defaults(void **state)
+{
+    (void)state;
+    const uint32_t dims[] = {1, 31, 32, 256, 257, 65536};
+    const unsigned expected[] = {CODE_1, CODE_1, CODE_2, CODE_2, CODE_1, CODE_1};
+    for (size_t i = 0; i < 6; i++) {
+        struct codec *codec = codec_new(dims[i], 1, NULL);
+        assert_int_equal(codec_first_bits(codec), expected[i]);
+        assert_int_equal(codec_second_bits(codec), CODE_4);
+        codec_free(codec);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(estimates),
+        cmocka_unit_test(many),
+        cmocka_unit_test(defaults),
+    };
+    return cmocka_run_group_tests_name("codec search", tests, NULL, NULL);
+}
