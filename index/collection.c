@@ -240,6 +240,22 @@ static void encode_points(const struct collection_vector *vector, const struct c
     assert(i == encoded->count);
 }
 
+static enum error encode_group(struct collection *collection, uint32_t reader, uint32_t count,
+                               struct span ops, struct arena *arena,
+                               struct search_workspace *workspace, struct encoded **encoded)
+{
+    struct encoded *result = arena_allocate(arena, sizeof *result);
+    *result = (struct encoded){
+        .parts = arena_allocate(arena, size_product(count, sizeof(struct encoded *)))};
+    struct span op;
+    enum error error = OK;
+    for (uint32_t i = 0; error == OK && i < count && op_next_op(&ops, &op); i++) {
+        error = collection_encode(collection, reader, op, arena, workspace, &result->parts[i]);
+    }
+    *encoded = result;
+    return error;
+}
+
 enum error collection_encode(struct collection *collection, uint32_t reader, struct span op,
                              struct arena *arena, struct search_workspace *workspace,
                              struct encoded **encoded)
@@ -249,6 +265,10 @@ enum error collection_encode(struct collection *collection, uint32_t reader, str
     struct span points;
     uint32_t counts[COLLECTION_VECTORS_MAX];
     enum error error = op_open(op, &header, &points);
+    if (error == OK && header.kind == OP_GROUP) {
+        return encode_group(collection, reader, header.point_count, points, arena, workspace,
+                            encoded);
+    }
     if (error != OK || header.vector_count == 0) {
         return error;
     }
@@ -259,7 +279,8 @@ enum error collection_encode(struct collection *collection, uint32_t reader, str
     const uint32_t vector_count = collection->settings.vector_count;
     struct encoded *result = arena_allocate(arena, sizeof *result);
     *result = (struct encoded){
-        vector_count, arena_allocate(arena, size_product(vector_count, sizeof *result->vectors))};
+        vector_count, arena_allocate(arena, size_product(vector_count, sizeof *result->vectors)),
+        NULL};
     for (uint32_t i = 0; i < vector_count; i++) {
         result->vectors[i] = (struct encoded_vector){0};
         if (counts[i] == 0) {

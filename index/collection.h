@@ -79,6 +79,7 @@ struct encoded_vector {
 struct encoded {
     uint32_t vector_count;          /* of the collection's settings, or fewer */
     struct encoded_vector *vectors; /* by number */
+    struct encoded **parts; /* of an OP_GROUP alone: of its ops, NULL where none is needed */
 };
 
 /* Is it of the kind and dim that the settings say? ERROR_INVALID. *removed: its vector has been

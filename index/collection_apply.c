@@ -178,12 +178,38 @@ static enum error vectors_put(struct apply *apply, uint64_t slot, struct span ve
     return error;
 }
 
-static enum error point_upsert(struct apply *apply, const struct op_point *point,
+/* The point is left as it is: its codes are not used. */
+static enum error vectors_skip(const struct apply *apply, struct span vectors,
                                struct op_codes *codes)
 {
+    struct vector_data vector;
+    while (op_next_vector(&vectors, &vector)) {
+        bool removed;
+        const enum error error = collection_check_vector(apply->collection, &vector, &removed);
+        if (error != OK) {
+            return error;
+        }
+        if (!removed && vector.dim > 0) {
+            codes->used[vector.number] += vector.count;
+        }
+    }
+    return OK;
+}
+
+static enum error point_upsert(struct apply *apply, const struct op_point *point,
+                               const struct apply_clauses *clauses, struct op_codes *codes,
+                               uint32_t *changed)
+{
     struct counters *counters = apply->counters;
-    uint64_t earlier;
+    uint64_t earlier = 0;
     enum error error = write_slot(apply->write, &point->id, &earlier);
+    if (error == OK || error == ERROR_NOT_FOUND) {
+        bool admit;
+        const enum error failed = apply_clauses_admit(apply, clauses, error == OK, earlier, &admit);
+        if (failed != OK || !admit) {
+            return failed != OK ? failed : vectors_skip(apply, point->vectors, codes);
+        }
+    }
     if (error == OK) {
         error = point_remove(apply, earlier, &point->id, false);
     } else if (error == ERROR_NOT_FOUND) {
@@ -204,14 +230,20 @@ static enum error point_upsert(struct apply *apply, const struct op_point *point
     }
     counters->point_count++;
     counters->id_hash ^= point_hash(&point->id, slot);
+    ++*changed;
     return error;
 }
 
-static enum error point_delete(struct apply *apply, const struct point_id *id, uint32_t *removed)
+static enum error point_delete(struct apply *apply, const struct apply_clauses *clauses,
+                               const struct point_id *id, uint32_t *removed)
 {
     uint64_t slot;
-    const enum error error = write_slot(apply->write, id, &slot);
-    if (error != OK) {
+    enum error error = write_slot(apply->write, id, &slot);
+    bool match = true;
+    if (error == OK) {
+        error = apply_clauses_match(apply, clauses, slot, &match);
+    }
+    if (error != OK || !match) {
         return error == ERROR_NOT_FOUND ? OK : error;
     }
     ++*removed;
@@ -219,6 +251,50 @@ static enum error point_delete(struct apply *apply, const struct point_id *id, u
 }
 
 /* ---- ops ---- */
+
+static enum error apply_points(struct apply *apply, const struct apply_clauses *clauses,
+                               struct span points, struct apply_item *item)
+{
+    const struct op_header *header = clauses->header;
+    struct op_codes codes = {.encoded = item->encoded};
+    struct op_point point;
+    enum error error = OK;
+    while (error == OK && op_next(header, &points, &point)) {
+        if (header->kind == OP_UPSERT) {
+            error = point_upsert(apply, &point, clauses, &codes, &item->points_changed);
+        } else if (header->kind == OP_DELETE) {
+            error = point_delete(apply, clauses, &point.id, &item->points_changed);
+        } else {
+            error = apply_payload(apply, clauses, &point.id, item);
+        }
+    }
+    return error;
+}
+
+static enum error apply_op(struct apply *apply, struct apply_item *item);
+
+/* All or none: what a single op would only report is an error here. */
+static enum error apply_group(struct apply *apply, struct span ops, struct apply_item *item)
+{
+    const struct encoded *encoded = item->encoded;
+    struct span op;
+    enum error error = OK;
+    for (size_t i = 0; error == OK && op_next_op(&ops, &op); i++) {
+        struct apply_item part = {.op = op};
+        if (encoded != NULL && encoded->parts != NULL) {
+            part.encoded = encoded->parts[i];
+        }
+        error = apply_op(apply, &part);
+        item->operation = part.operation;
+        item->points_changed += part.points_changed;
+        if (part.missing) {
+            item->missing = true;
+            item->missing_id = part.missing_id;
+            error = error == OK ? ERROR_NOT_FOUND : error;
+        }
+    }
+    return error;
+}
 
 static enum error apply_op(struct apply *apply, struct apply_item *item)
 {
@@ -228,18 +304,18 @@ static enum error apply_op(struct apply *apply, struct apply_item *item)
     if (error != OK) {
         return error;
     }
-    struct op_codes codes = {.encoded = item->encoded};
-    item->operation = ++apply->counters->operation;
     item->points_changed = 0;
-    struct op_point point;
-    while (error == OK && op_next(&header, &points, &point)) {
-        if (header.kind == OP_DELETE) {
-            error = point_delete(apply, &point.id, &item->points_changed);
-        } else {
-            error = point_upsert(apply, &point, &codes);
-            item->points_changed++;
-        }
+    item->missing = false;
+    if (header.kind == OP_GROUP) {
+        return apply_group(apply, points, item);
     }
+    item->operation = ++apply->counters->operation;
+    struct apply_clauses clauses;
+    error = apply_clauses_begin(&clauses, &header);
+    if (error == OK) {
+        error = apply_points(apply, &clauses, points, item);
+    }
+    apply_clauses_end(&clauses);
     return error;
 }
 

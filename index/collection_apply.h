@@ -3,6 +3,8 @@
 #define KITH_INDEX_COLLECTION_APPLY_H
 
 #include "index/collection.h"
+#include "index/filter.h"
+#include "index/path.h"
 
 #define SAMPLE_COUNT_MAX 1024u
 
@@ -93,5 +95,29 @@ void apply_set_sample_stride(struct apply_vector *state);
 void apply_generation_begin(struct apply_vector *state, uint64_t number, const float *centre);
 /* The open generation is full: seal it, open the next, and begin an epoch if it is time. */
 enum error apply_seal(struct apply_vector *state) MUST_CHECK;
+
+/* ---- apply_payload.c ---- */
+
+/* What an op says besides its points, ready to be applied. */
+struct apply_clauses {
+    const struct op_header *header;
+    struct arena arena;
+    const struct filter *filter; /* NULL: none */
+    struct path *paths;
+    size_t path_count;
+};
+/* ERROR_INVALID: no filter, or no path. To be ended in any case. */
+enum error apply_clauses_begin(struct apply_clauses *clauses,
+                               const struct op_header *header) MUST_CHECK;
+void apply_clauses_end(struct apply_clauses *clauses);
+/* Does the op's filter, if it has one, leave this point (that is there) to the op? */
+enum error apply_clauses_match(struct apply *apply, const struct apply_clauses *clauses,
+                               uint64_t slot, bool *match) MUST_CHECK;
+/* May an upsert go on, by its mode and filter? exists: the id has the slot. */
+enum error apply_clauses_admit(struct apply *apply, const struct apply_clauses *clauses,
+                               bool exists, uint64_t slot, bool *admit) MUST_CHECK;
+/* Change the payload of one point as the op says. */
+enum error apply_payload(struct apply *apply, const struct apply_clauses *clauses,
+                         const struct point_id *id, struct apply_item *item) MUST_CHECK;
 
 #endif

@@ -122,11 +122,15 @@ struct apply_item {
     struct span op;
     const struct encoded *encoded; /* or NULL */
     /* out */
-    uint64_t operation; /* number of this op: UpdateResult.operation_id and points' version */
+    uint64_t operation; /* number of this op: UpdateResult.operation_id and points' version; of a
+                           group: of its last */
     uint32_t points_changed;
+    bool missing; /* a payload was to be changed of a point that is not there: the first such */
+    struct point_id missing_id;
 };
 /* All items in order in one transaction, one commit. Writer thread. On any error nothing of the
- * group is applied. */
+ * group is applied. A missing point is no error, the others of its op are changed; but in an
+ * OP_GROUP it is ERROR_NOT_FOUND. */
 enum error collection_apply(struct collection *collection, struct apply_item *items,
                             size_t item_count) MUST_CHECK;
 

@@ -3,12 +3,12 @@
  *     bytes      field
  *     0          format, 2
  *     1          kind (enum op_kind)
- *     2..3       0
+ *     2..3       flags: 1 filter, 2 value, 4 paths, 8 insert only, 16 update only, 32 found
  *     4..7       0
  *     8..23      request id
- *     24..27     u32 points (OP_DELETE: ids)
+ *     24..27     u32 points (all but OP_UPSERT: ids; OP_GROUP: ops)
  *     28..31     u32 vectors of all points
- *     32..       points, one after the other
+ *     32..       points, one after the other; then the clauses that the flags say, in their order
  *
  * A point:
  *
@@ -27,6 +27,9 @@
  *     4          u32 count
  *     n          as struct vector_data has them
  *
+ * A filter and a value are u32 bytes and a value; paths are u32 bytes and texts, each u32 bytes and
+ * the text. A group has no points and no clauses, but ops, each u32 bytes and the op.
+ *
  * Integers and floats are little-endian where nothing else is said; nothing is aligned. Ops come
  * from our own builder, but also from logs and replicas later: op_open walks all points once and
  * refuses whatever does not fit exactly, so that op_next can only stop at the end. */
@@ -37,6 +40,13 @@
 #define OP_FORMAT 2
 #define OP_HEADER_BYTES 32
 #define OP_CAPACITY_MIN 1024
+
+#define FLAG_FILTER 1u
+#define FLAG_VALUE 2u
+#define FLAG_PATHS 4u
+#define FLAG_INSERT_ONLY 8u
+#define FLAG_UPDATE_ONLY 16u
+#define FLAG_FOUND 32u
 
 #define VECTOR_HEADER_BYTES 12
 
@@ -135,9 +145,83 @@ void op_put_id(struct op_builder *builder, const struct point_id *id)
     op_put_point(builder, id, (struct span){NULL, 0});
 }
 
+/* ---- clauses ---- */
+
+static void header_flag(struct op_builder *builder, uint16_t flag)
+{
+    const uint16_t flags = load16(builder->data + 2);
+    assert((flags & flag) == 0);
+    store16(builder->data + 2, flags | flag);
+}
+
+static void put_sized(struct op_builder *builder, struct span bytes)
+{
+    assert(bytes.bytes > 0 && bytes.bytes <= UINT32_MAX);
+    uint8_t *next = builder_extend(builder, 4 + bytes.bytes);
+    store32(next, (uint32_t)bytes.bytes);
+    memcpy(next + 4, bytes.data, bytes.bytes);
+}
+
+void op_put_mode(struct op_builder *builder, enum op_mode mode)
+{
+    if (mode != OP_MODE_UPSERT) {
+        header_flag(builder, mode == OP_MODE_INSERT_ONLY ? FLAG_INSERT_ONLY : FLAG_UPDATE_ONLY);
+    }
+}
+
+/* Clauses are stored in the order of their flags. */
+static bool builder_is_before(const struct op_builder *builder, uint16_t flag)
+{
+    const uint16_t clauses = FLAG_FILTER | FLAG_VALUE | FLAG_PATHS;
+    return (load16(builder->data + 2) & clauses) < flag;
+}
+
+void op_put_filter(struct op_builder *builder, struct span filter, bool found)
+{
+    assert(builder_is_before(builder, FLAG_FILTER));
+    header_flag(builder, FLAG_FILTER);
+    if (found) {
+        header_flag(builder, FLAG_FOUND);
+    }
+    put_sized(builder, filter);
+}
+
+void op_put_value(struct op_builder *builder, struct span value)
+{
+    assert(builder_is_before(builder, FLAG_VALUE));
+    header_flag(builder, FLAG_VALUE);
+    put_sized(builder, value);
+}
+
+void op_put_paths(struct op_builder *builder, const struct span *paths, size_t path_count)
+{
+    assert(builder_is_before(builder, FLAG_PATHS) && path_count > 0 && path_count <= OP_PATHS_MAX);
+    header_flag(builder, FLAG_PATHS);
+    (void)builder_extend(builder, 4);
+    const size_t begin = builder->bytes;
+    for (size_t i = 0; i < path_count; i++) {
+        put_sized(builder, paths[i]);
+    }
+    assert(builder->bytes - begin <= UINT32_MAX);
+    store32(builder->data + begin - 4, (uint32_t)(builder->bytes - begin));
+}
+
 struct span op_end(struct op_builder *builder)
 {
     return span_of(builder->data, builder->bytes);
+}
+
+struct span op_group(struct arena *arena, const uint8_t request_id[16], const struct span *ops,
+                     size_t count)
+{
+    assert(count > 0 && count <= OP_GROUP_MAX);
+    struct op_builder builder;
+    op_begin(&builder, arena, OP_GROUP, request_id);
+    for (size_t i = 0; i < count; i++) {
+        put_sized(&builder, ops[i]);
+    }
+    store32(builder.data + 24, (uint32_t)count);
+    return op_end(&builder);
 }
 
 /* ---- reading ---- */
@@ -204,7 +288,7 @@ static bool read_vectors(struct span *rest, struct op_point *point)
 static bool read_point(const struct op_header *header, struct span *rest, struct op_point *point)
 {
     const uint8_t *flags, *id, *length, *payload;
-    const uint8_t allowed = header->kind == OP_DELETE ? POINT_UUID : 7u;
+    const uint8_t allowed = header->kind == OP_UPSERT ? 7u : POINT_UUID;
     if (!take(rest, 1, &flags) || (*flags & ~allowed) != 0 || !take(rest, id_bytes(*flags), &id)) {
         return false;
     }
@@ -224,27 +308,128 @@ static bool read_point(const struct op_header *header, struct span *rest, struct
     return (*flags & POINT_VECTORS) == 0 || read_vectors(rest, point);
 }
 
-static bool read_header(struct span *rest, struct op_header *header)
+/* u32 bytes and that many of them; never none. */
+static bool take_sized(struct span *rest, struct span *out)
 {
-    const uint8_t *data;
-    if (!take(rest, OP_HEADER_BYTES, &data) || data[0] != OP_FORMAT || load16(data + 2) != 0 ||
-        load32(data + 4) != 0 || (data[1] != OP_UPSERT && data[1] != OP_DELETE)) {
+    const uint8_t *length, *data;
+    if (!take(rest, 4, &length) || load32(length) == 0 || !take(rest, load32(length), &data)) {
         return false;
     }
-    *header = (struct op_header){.kind = data[1] == OP_UPSERT ? OP_UPSERT : OP_DELETE,
+    *out = span_of(data, load32(length));
+    return true;
+}
+
+/* The flags an op of a kind may have; false: there is no such kind. */
+static bool kind_flags(uint8_t kind, uint16_t *required, uint16_t *allowed)
+{
+    *required = 0;
+    *allowed = FLAG_FILTER | FLAG_FOUND;
+    switch (kind) {
+    case OP_UPSERT:
+        *allowed = FLAG_FILTER | FLAG_INSERT_ONLY | FLAG_UPDATE_ONLY;
+        return true;
+    case OP_DELETE:
+    case OP_PAYLOAD_CLEAR:
+        return true;
+    case OP_PAYLOAD_MERGE:
+        *allowed |= FLAG_PATHS;
+        *required = FLAG_VALUE;
+        return true;
+    case OP_PAYLOAD_OVERWRITE:
+        *required = FLAG_VALUE;
+        return true;
+    case OP_PAYLOAD_REMOVE:
+        *required = FLAG_PATHS;
+        return true;
+    case OP_GROUP:
+        *allowed = 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool read_header(struct span *rest, struct op_header *header, uint16_t *flags)
+{
+    const uint8_t *data;
+    uint16_t required, allowed;
+    if (!take(rest, OP_HEADER_BYTES, &data) || data[0] != OP_FORMAT || load32(data + 4) != 0 ||
+        !kind_flags(data[1], &required, &allowed)) {
+        return false;
+    }
+    *flags = load16(data + 2);
+    const uint16_t modes = FLAG_INSERT_ONLY | FLAG_UPDATE_ONLY;
+    if ((*flags & required) != required || (*flags & ~(required | allowed)) != 0 ||
+        (*flags & modes) == modes || (*flags & (FLAG_FOUND | FLAG_FILTER)) == FLAG_FOUND) {
+        return false;
+    }
+    *header = (struct op_header){.kind = (enum op_kind)data[1],
                                  .point_count = load32(data + 24),
-                                 .vector_count = load32(data + 28)};
+                                 .vector_count = load32(data + 28),
+                                 .found = (*flags & FLAG_FOUND) != 0};
+    header->mode = *flags & FLAG_INSERT_ONLY   ? OP_MODE_INSERT_ONLY
+                   : *flags & FLAG_UPDATE_ONLY ? OP_MODE_UPDATE_ONLY
+                                               : OP_MODE_UPSERT;
     memcpy(header->request_id, data + 8, sizeof header->request_id);
     return true;
+}
+
+/* Whole values, which are read where they lie when the op is applied. */
+static bool read_value(struct span *rest, struct span *value)
+{
+    return take_sized(rest, value) && value_check(*value) && value_kind(*value) == VALUE_OBJECT;
+}
+
+static bool read_paths(struct span *rest, const struct op_header *header, struct span *paths)
+{
+    struct span all, path;
+    uint32_t count = 0;
+    if (!take_sized(rest, paths)) {
+        return false;
+    }
+    for (all = *paths; all.bytes > 0; count++) {
+        if (count == OP_PATHS_MAX || !take_sized(&all, &path)) {
+            return false;
+        }
+    }
+    return header->kind == OP_PAYLOAD_REMOVE || count == 1;
+}
+
+static bool read_clauses(struct span *rest, uint16_t flags, struct op_header *header)
+{
+    return ((flags & FLAG_FILTER) == 0 || read_value(rest, &header->filter)) &&
+           ((flags & FLAG_VALUE) == 0 || read_value(rest, &header->value)) &&
+           ((flags & FLAG_PATHS) == 0 || read_paths(rest, header, &header->paths)) &&
+           rest->bytes == 0;
+}
+
+/* The ops of a group are opened too, so that a group is refused as a whole. */
+static bool read_group(const struct op_header *group, struct span rest)
+{
+    struct span op, points;
+    struct op_header header;
+    uint32_t count = 0;
+    while (rest.bytes > 0) {
+        if (count++ == group->point_count || !take_sized(&rest, &op) || op.bytes < 2 ||
+            op.data[1] == OP_GROUP || op_open(op, &header, &points) != OK) {
+            return false;
+        }
+    }
+    return count == group->point_count && count > 0 && count <= OP_GROUP_MAX &&
+           group->vector_count == 0;
 }
 
 enum error op_open(struct span op, struct op_header *header, struct span *points)
 {
     struct span rest = op;
-    if (!read_header(&rest, header)) {
+    uint16_t flags;
+    if (!read_header(&rest, header, &flags)) {
         return ERROR_CORRUPT;
     }
     *points = rest;
+    if (header->kind == OP_GROUP) {
+        return read_group(header, rest) ? OK : ERROR_CORRUPT;
+    }
     uint32_t vectors = 0;
     struct op_point point;
     /* Ends with the bytes: each point takes at least 9. */
@@ -254,7 +439,19 @@ enum error op_open(struct span op, struct op_header *header, struct span *points
         }
         vectors += point.vector_count;
     }
-    return rest.bytes == 0 && vectors == header->vector_count ? OK : ERROR_CORRUPT;
+    points->bytes -= rest.bytes;
+    return vectors == header->vector_count && read_clauses(&rest, flags, header) ? OK
+                                                                                 : ERROR_CORRUPT;
+}
+
+bool op_next_path(struct span *paths, struct span *path)
+{
+    return take_sized(paths, path);
+}
+
+bool op_next_op(struct span *ops, struct span *op)
+{
+    return take_sized(ops, op);
 }
 
 bool op_next(const struct op_header *header, struct span *points, struct op_point *point)

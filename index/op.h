@@ -7,10 +7,25 @@
 #ifndef KITH_INDEX_OP_H
 #define KITH_INDEX_OP_H
 
-#include "index/arena.h"
+#include "index/value.h"
 #include "index/vector.h"
 
-enum op_kind { OP_UPSERT = 1, OP_DELETE = 2 };
+enum op_kind {
+    OP_UPSERT = 1,
+    OP_DELETE = 2,
+    /* 3 to 7 are for vectors of points that are there */
+    OP_PAYLOAD_MERGE = 8,     /* value at path[0], or at the top */
+    OP_PAYLOAD_OVERWRITE = 9, /* value */
+    OP_PAYLOAD_REMOVE = 10,   /* paths */
+    OP_PAYLOAD_CLEAR = 11,
+    OP_GROUP = 12, /* ops of their own, one after the other: all of them or none */
+};
+
+/* Of OP_UPSERT: what becomes of points that are there, or are not. */
+enum op_mode { OP_MODE_UPSERT = 0, OP_MODE_INSERT_ONLY = 1, OP_MODE_UPDATE_ONLY = 2 };
+
+#define OP_PATHS_MAX VALUE_PATHS_MAX
+#define OP_GROUP_MAX (UINT32_C(1) << 20) /* ops in a group */
 
 struct op_builder {
     struct arena *arena;
@@ -36,14 +51,32 @@ static inline uint8_t *op_put_dense_point(struct op_builder *builder, const stru
     op_put_point(builder, id, payload);
     return dim > 0 ? op_put_vector(builder, &vector) : NULL;
 }
-void op_put_id(struct op_builder *builder, const struct point_id *id); /* OP_DELETE */
+void op_put_id(struct op_builder *builder, const struct point_id *id); /* all but OP_UPSERT */
+/* Clauses, each at most once, after the points.
+ *
+ * filter   the source of a filter (index/filter.h): of an upsert, points that are there change only
+ *          if they match; of the others, ids that do not match are left alone
+ * found    the ids were looked up by that filter: one that has gone is no error
+ * value    an object, of OP_PAYLOAD_MERGE and OP_PAYLOAD_OVERWRITE
+ * paths    path_count texts that path_parse takes, at most OP_PATHS_MAX */
+void op_put_mode(struct op_builder *builder, enum op_mode mode);
+void op_put_filter(struct op_builder *builder, struct span filter, bool found);
+void op_put_value(struct op_builder *builder, struct span value);
+void op_put_paths(struct op_builder *builder, const struct span *paths, size_t path_count);
 struct span op_end(struct op_builder *builder);
+/* A group of finished ops (no groups); count from 1 to OP_GROUP_MAX. */
+struct span op_group(struct arena *arena, const uint8_t request_id[16], const struct span *ops,
+                     size_t count);
 
 struct op_header {
     enum op_kind kind;
     uint8_t request_id[16];
-    uint32_t point_count;
+    uint32_t point_count;  /* of OP_GROUP: its ops */
     uint32_t vector_count; /* of all points */
+    enum op_mode mode;
+    bool found;
+    struct span filter, value; /* empty: none */
+    struct span paths;         /* op_next_path walks them */
 };
 struct op_point {
     struct point_id id;
@@ -56,5 +89,8 @@ enum error op_open(struct span op, struct op_header *header, struct span *points
 bool op_next(const struct op_header *header, struct span *points, struct op_point *point);
 /* The vectors of a point, numbers ascending. */
 bool op_next_vector(struct span *vectors, struct vector_data *vector);
+bool op_next_path(struct span *paths, struct span *path);
+/* *ops: what op_open gave as points for OP_GROUP. */
+bool op_next_op(struct span *ops, struct span *op);
 
 #endif

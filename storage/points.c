@@ -147,14 +147,15 @@ enum error write_read_point(struct write *write, uint64_t slot, struct point_row
     return error == OK ? decode_row(key_span(&key), value, out) : error;
 }
 
-static enum error put_row(struct write *write, uint64_t slot, const struct point_row *row)
+/* flags: MDB_APPEND for a row behind all others, 0 to replace one. */
+static enum error put_row(struct write *write, uint64_t slot, const struct point_row *row,
+                          unsigned flags)
 {
     const struct key key = key_row(slot);
     const size_t set = set_bytes(&row->vectors), payload = ROW_SET_OFFSET + 1 + set;
     const size_t bytes = payload + row->payload.bytes;
     uint8_t *value;
-    const enum error error =
-        write_reserve(write, TABLE_ROWS, key_span(&key), bytes, MDB_APPEND, &value);
+    const enum error error = write_reserve(write, TABLE_ROWS, key_span(&key), bytes, flags, &value);
     if (error != OK) {
         return error;
     }
@@ -187,9 +188,19 @@ enum error write_point(struct write *write, uint64_t slot, const struct point_ro
     if (row->payload.bytes > UINT32_MAX - ROW_SET_OFFSET - 256) {
         return ERROR_TOO_LARGE;
     }
-    const enum error error = put_row(write, slot, row);
+    const enum error error = put_row(write, slot, row, MDB_APPEND);
     failpoint("storage-put-row");
     return error == OK ? put_id(write, &row->id, slot) : error;
+}
+
+enum error write_replace_point(struct write *write, uint64_t slot, const struct point_row *row)
+{
+    if (row->payload.bytes > UINT32_MAX - ROW_SET_OFFSET - 256) {
+        return ERROR_TOO_LARGE;
+    }
+    const enum error error = put_row(write, slot, row, 0);
+    failpoint("storage-replace-row");
+    return error;
 }
 
 /* ---- removing ---- */

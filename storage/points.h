@@ -166,6 +166,9 @@ struct vector_counters *write_vector_counters(struct write *write, uint16_t vect
 enum error write_slot(struct write *write, const struct point_id *id, uint64_t *slot) MUST_CHECK;
 /* id -> slot and slot -> row. slot must be above every earlier one. */
 enum error write_point(struct write *write, uint64_t slot, const struct point_row *row) MUST_CHECK;
+/* The row of a point that stays in its slot: another payload or version. */
+enum error write_replace_point(struct write *write, uint64_t slot,
+                               const struct point_row *row) MUST_CHECK;
 /* Removes the row of `slot` and, if remove_id, the id; sets the slot's dead bit. */
 enum error write_remove(struct write *write, uint64_t slot, const struct point_id *id,
                         bool remove_id) MUST_CHECK;

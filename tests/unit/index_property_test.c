@@ -60,7 +60,7 @@ static void apply_group(struct run *run)
     struct view view = fixture_view(fixture);
     const uint64_t before = view_counters(&view)->operation;
     view_close(&view);
-    struct apply_item items[OPS_A_GROUP] = {{{NULL, 0}, NULL, 0, 0}};
+    struct apply_item items[OPS_A_GROUP] = {{.operation = 0}};
     uint32_t changed[OPS_A_GROUP];
     const size_t count = 1 + random_below(&run->random, OPS_A_GROUP);
     for (size_t i = 0; i < count; i++) {

@@ -152,17 +152,22 @@ static enum error open_exact(const uint8_t *data, size_t bytes)
     const enum error error = op_open(span_of(copy, bytes), &header, &points);
     if (error == OK) {
         struct op_point point;
+        struct span part, path;
         uint32_t count = 0;
-        while (op_next(&header, &points, &point)) {
+        while (header.kind == OP_GROUP ? op_next_op(&points, &part)
+                                       : op_next(&header, &points, &point)) {
             struct vector_data vector;
             uint32_t vectors = 0;
-            while (op_next_vector(&point.vectors, &vector)) {
+            while (header.kind != OP_GROUP && op_next_vector(&point.vectors, &vector)) {
                 vectors++;
             }
-            assert_int_equal(vectors, point.vector_count);
+            assert_true(header.kind == OP_GROUP || vectors == point.vector_count);
             count++;
         }
         assert_int_equal(count, header.point_count);
+        while (op_next_path(&header.paths, &path)) {
+            assert_true(path.bytes > 0);
+        }
     }
     free(copy);
     return error;
@@ -250,6 +255,165 @@ static void test_damaged_bytes_do_no_harm(void **state)
     arena_release(&arena);
 }
 
+/* ---- clauses and groups ---- */
+
+static struct span object(struct arena *arena, const char *key)
+{
+    struct value_builder builder;
+    value_begin(&builder, arena);
+    assert_int_equal(value_open_object(&builder), OK);
+    assert_int_equal(value_put_key(&builder, span_text(key)), OK);
+    value_put_bool(&builder, true);
+    value_close(&builder);
+    return value_end(&builder);
+}
+
+static struct span payload_op(struct arena *arena, enum op_kind kind, bool filter, bool found)
+{
+    struct op_builder builder;
+    const struct span paths[] = {span_text("a.b"), span_text("c[]")};
+    op_begin(&builder, arena, kind, REQUEST);
+    for (uint64_t i = 0; i < 3; i++) {
+        const struct point_id id = point_id_number(i);
+        op_put_id(&builder, &id);
+    }
+    if (filter) {
+        op_put_filter(&builder, object(arena, "must"), found);
+    }
+    if (kind == OP_PAYLOAD_MERGE || kind == OP_PAYLOAD_OVERWRITE) {
+        op_put_value(&builder, object(arena, "value"));
+    }
+    if (kind == OP_PAYLOAD_REMOVE || (kind == OP_PAYLOAD_MERGE && filter)) {
+        op_put_paths(&builder, paths, kind == OP_PAYLOAD_REMOVE ? 2 : 1);
+    }
+    return op_end(&builder);
+}
+
+static void test_clauses_there_and_back(void **state)
+{
+    (void)state;
+    struct arena arena;
+    arena_init(&arena);
+    for (enum op_kind kind = OP_PAYLOAD_MERGE; kind <= OP_PAYLOAD_CLEAR; kind++) {
+        for (unsigned which = 0; which < 3; which++) {
+            const bool filter = which > 0, found = which > 1;
+            const struct span op = payload_op(&arena, kind, filter, found);
+            struct op_header header;
+            struct span points, path;
+            struct op_point point;
+            assert_int_equal(op_open(op, &header, &points), OK);
+            assert_int_equal(header.kind, kind);
+            assert_int_equal(header.point_count, 3);
+            assert_int_equal(header.found, found);
+            assert_true(span_equal(header.filter,
+                                   filter ? object(&arena, "must") : (struct span){NULL, 0}));
+            if (header.value.bytes > 0) {
+                assert_true(span_equal(header.value, object(&arena, "value")));
+            }
+            for (uint64_t i = 0; i < 3; i++) {
+                const struct point_id id = point_id_number(i);
+                assert_true(op_next(&header, &points, &point));
+                assert_int_equal(point_id_compare(&point.id, &id), 0);
+            }
+            assert_false(op_next(&header, &points, &point));
+            if (kind == OP_PAYLOAD_REMOVE || (kind == OP_PAYLOAD_MERGE && filter)) {
+                assert_true(op_next_path(&header.paths, &path));
+                assert_true(span_equal(path, span_text("a.b")));
+                assert_int_equal(op_next_path(&header.paths, &path), kind == OP_PAYLOAD_REMOVE);
+                assert_false(op_next_path(&header.paths, &path));
+            }
+            for (size_t bytes = 0; bytes < op.bytes; bytes++) {
+                assert_int_equal(open_exact(op.data, bytes), ERROR_CORRUPT);
+            }
+            assert_int_equal(open_exact(op.data, op.bytes), OK);
+        }
+    }
+    arena_release(&arena);
+}
+
+static void test_modes(void **state)
+{
+    (void)state;
+    struct arena arena;
+    arena_init(&arena);
+    for (enum op_mode mode = OP_MODE_UPSERT; mode <= OP_MODE_UPDATE_ONLY; mode++) {
+        struct op_builder builder;
+        struct op_header header;
+        struct span points;
+        op_begin(&builder, &arena, OP_UPSERT, REQUEST);
+        op_put_mode(&builder, mode);
+        op_put_filter(&builder, object(&arena, "must"), false);
+        assert_int_equal(op_open(op_end(&builder), &header, &points), OK);
+        assert_int_equal(header.mode, mode);
+        assert_true(header.filter.bytes > 0);
+        uint8_t *data = arena_copy(&arena, builder.data, builder.bytes);
+        store16(data + 2, 1 | 8 | 16); /* both */
+        assert_int_equal(open_exact(data, builder.bytes), ERROR_CORRUPT);
+    }
+    /* flags that an op of this kind cannot have */
+    const struct span op = payload_op(&arena, OP_PAYLOAD_CLEAR, false, false);
+    for (unsigned flag = 1; flag < 65536; flag *= 2) {
+        uint8_t *data = arena_copy(&arena, op.data, op.bytes);
+        store16(data + 2, (uint16_t)flag);
+        assert_int_equal(open_exact(data, op.bytes), ERROR_CORRUPT);
+    }
+    arena_release(&arena);
+}
+
+static struct span sample_group(struct arena *arena)
+{
+    const struct span ops[] = {sample_op(arena), payload_op(arena, OP_PAYLOAD_MERGE, true, true),
+                               payload_op(arena, OP_DELETE, false, false)};
+    return op_group(arena, REQUEST, ops, 3);
+}
+
+static void test_a_group_there_and_back(void **state)
+{
+    (void)state;
+    struct arena arena;
+    arena_init(&arena);
+    const struct span group = sample_group(&arena);
+    struct op_header header;
+    struct span ops, op, points;
+    assert_int_equal(op_open(group, &header, &ops), OK);
+    assert_int_equal(header.kind, OP_GROUP);
+    assert_int_equal(header.point_count, 3);
+    const enum op_kind kinds[] = {OP_UPSERT, OP_PAYLOAD_MERGE, OP_DELETE};
+    for (size_t i = 0; i < 3; i++) {
+        struct op_header part;
+        assert_true(op_next_op(&ops, &op));
+        assert_int_equal(op_open(op, &part, &points), OK);
+        assert_int_equal(part.kind, kinds[i]);
+    }
+    assert_false(op_next_op(&ops, &op));
+    for (size_t bytes = 0; bytes < group.bytes; bytes++) {
+        assert_int_equal(open_exact(group.data, bytes), ERROR_CORRUPT);
+    }
+    /* no groups within groups */
+    const struct span nested = op_group(&arena, REQUEST, &group, 1);
+    assert_int_equal(open_exact(nested.data, nested.bytes), ERROR_CORRUPT);
+    arena_release(&arena);
+}
+
+static void test_damaged_groups_do_no_harm(void **state)
+{
+    (void)state;
+    struct arena arena;
+    arena_init(&arena);
+    const struct span group = sample_group(&arena);
+    uint8_t *data = arena_copy(&arena, group.data, group.bytes);
+    uint32_t random = 7;
+    for (size_t round = 0; round < 20000; round++) {
+        memcpy(data, group.data, group.bytes);
+        for (size_t flips = 0; flips < 1 + round % 4; flips++) {
+            random = random * 1664525u + 1013904223u;
+            data[(random >> 8) % group.bytes] = (uint8_t)(random >> 24);
+        }
+        (void)open_exact(data, group.bytes);
+    }
+    arena_release(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +423,10 @@ int main(void)
         cmocka_unit_test(test_truncated_and_longer_bytes_are_refused),
         cmocka_unit_test(test_fields_out_of_range_are_refused),
         cmocka_unit_test(test_damaged_bytes_do_no_harm),
+        cmocka_unit_test(test_clauses_there_and_back),
+        cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_a_group_there_and_back),
+        cmocka_unit_test(test_damaged_groups_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
