@@ -1,0 +1,4 @@
+.PHONY: recall-levels
+recall-levels: deps
+	@$(MAKE) --no-print-directory -j2 all
+	@KITH=build/kith $(PYTHON) tests/recall_levels_test.py $(SETS)
