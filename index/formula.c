@@ -4,7 +4,7 @@
 #include <math.h>
 
 struct evaluation {
-    const struct formula_frame *frame;
+    const struct formula_variable *variables;
     const struct formula_point *point;
     struct arena *arena;
     const char **why;
@@ -37,7 +37,7 @@ static bool finite_or_why(const struct evaluation *with, double value, const cha
 static bool find_value(const struct evaluation *with, const struct formula *formula,
                        struct span *value, size_t *count)
 {
-    const struct formula_variable *variable = &with->frame->variables[formula->index];
+    const struct formula_variable *variable = &with->variables[formula->index];
     *count = with->point->values(with->point->context, formula->index, value);
     if (*count == 0 && variable->fallback.bytes > 0) {
         *value = variable->fallback;
@@ -62,7 +62,7 @@ static bool find_value(const struct evaluation *with, const struct formula *form
 static bool wrong_type(const struct evaluation *with, const struct formula *formula,
                        const char *wanted)
 {
-    const struct formula_variable *variable = &with->frame->variables[formula->index];
+    const struct formula_variable *variable = &with->variables[formula->index];
     *with->why = arena_format(
         with->arena,
         "Expected %s for %.*s in the payload and/or in the formula defaults. Error: Value is not "
@@ -133,11 +133,8 @@ static bool payload_datetime(const struct evaluation *with, const struct formula
 
 static void list_score(const struct evaluation *with, const struct formula *formula, double *out)
 {
-    if (with->point->score(with->point->context, formula->index, out))
-        return;
-    *out = formula->index < with->frame->score_default_count
-               ? with->frame->score_defaults[formula->index]
-               : 0;
+    if (!with->point->score(with->point->context, formula->index, out))
+        *out = formula->number;
 }
 
 /* ---- operators ---- */
@@ -286,11 +283,11 @@ static bool evaluate(const struct evaluation *with, const struct formula *formul
     return false;
 }
 
-bool formula_score(const struct formula *formula, const struct formula_frame *frame,
+bool formula_score(const struct formula *formula, const struct formula_variable *variables,
                    const struct formula_point *point, struct arena *arena, float *score,
                    const char **why)
 {
-    const struct evaluation with = {frame, point, arena, why};
+    const struct evaluation with = {variables, point, arena, why};
     double value;
     if (!evaluate(&with, formula, &value))
         return false;

@@ -13,7 +13,7 @@
 
 enum formula_kind {
     FORMULA_NUMBER,
-    FORMULA_SCORE,     /* of list `index` */
+    FORMULA_SCORE,     /* of list `index`, or `number` for a point that is not in it */
     FORMULA_VALUE,     /* a number in the payload: variable `index` */
     FORMULA_CONDITION, /* 1 or 0: condition `index` */
     FORMULA_SUM,
@@ -40,7 +40,7 @@ struct formula {
     enum formula_kind kind;
     bool has_number;
     uint32_t index;
-    double number;          /* constant; default of a division */
+    double number;          /* constant; default of a score or a division */
     double scale, midpoint; /* of decays */
     double lon, lat;        /* of a distance, degrees */
     struct formula **operands;
@@ -64,14 +64,8 @@ struct formula_point {
     bool (*datetime)(struct span text, double *seconds);
 };
 
-struct formula_frame {
-    const struct formula_variable *variables;
-    const double *score_defaults; /* of lists 0..score_default_count-1; others 0 */
-    size_t score_default_count;
-};
-
 /* The score. false: *why says what is undefined, in the arena. */
-bool formula_score(const struct formula *formula, const struct formula_frame *frame,
+bool formula_score(const struct formula *formula, const struct formula_variable *variables,
                    const struct formula_point *point, struct arena *arena, float *score,
                    const char **why);
 
