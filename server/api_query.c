@@ -1,183 +1,17 @@
 /* POST /collections/{c}/points/query and /query/batch. */
-#include "server/api_points.h"
+#include "server/api_query.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <sys/random.h>
 
+#include "server/api_points.h"
 #include "server/config.h"
 #include "server/handlers.h"
-#include "server/query_request.h"
 
-/* Of results in id order: there is nothing to score. */
-static const float no_score = 0;
+/* ---- a query call ---- */
 
-struct query_call {
-    struct call *call;
-    struct body body;
-    struct point_reader reader;
-    const struct collection_settings *settings;
-};
-
-/* ---- running; each returns false when the call has been ended ---- */
-
-static bool fail(struct call *call, enum error error)
-{
-    call_fail_error(call, error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error);
-    return false;
-}
-
-static bool put_hits(const struct query_call *query_call, const struct query_request *query,
-                     const struct hit *hits, size_t hit_count)
-{
-    struct call *call = query_call->call;
-    for (size_t i = 0; i < hit_count; i++) {
-        float score = metric_score(query_call->reader.metric, hits[i].key);
-        if (i > 0)
-            text_puts(&call->out, ",");
-        enum error error =
-            selectors_put_record(&query->selectors, &call->view, hits[i].slot, &hits[i].row,
-                                 query_call->reader.dim, &score, &call->out);
-        if (error != OK)
-            return fail(call, error);
-        if (!call_result_fits(call))
-            return false;
-    }
-    return true;
-}
-
-static bool run_nearest(const struct query_call *query_call, const struct query_request *query,
-                        struct arena *arena)
-{
-    struct call *call = query_call->call;
-    const struct search_request request = {
-        .vector = query->vector,
-        .limit = query->limit,
-        .offset = query->offset,
-        .has_threshold = query->has_threshold,
-        .threshold_score = query->threshold,
-        .exact = query->exact,
-        .filter = query->filter,
-        .exclude = &query->id,
-        .exclude_count = query->kind == QUERY_ID ? 1 : 0,
-        .deadline_ns = call->deadline_ns,
-    };
-    struct search_stats stats = {0};
-    struct hit *hits;
-    size_t hit_count;
-    enum error error = collection_search(call->collection, &call->view, &request,
-                                         call->worker->workspace, arena, &hits, &hit_count, &stats);
-    if (error != OK)
-        return fail(call, error);
-    if (!put_hits(query_call, query, hits, hit_count))
-        return false;
-    text_puts(&call->out, stats.degraded ? "],\"degraded\":true}" : "]}");
-    return true;
-}
-
-static bool fail_missing(struct call *call, const struct point_id *id, const char *what)
-{
-    struct text name = {0};
-    text_point_id(&name, id);
-    size_t quote = id->kind == POINT_ID_UUID ? 1 : 0;
-    const char *shown =
-        arena_format(call->arena, "%.*s", (int)(name.bytes - 2 * quote), name.data + quote);
-    text_release(&name);
-    call_fail(call, 404, "Not found: %s%s found", what, shown);
-    return false;
-}
-
-/* The stored vector of the example is the query; Cosine stored it normalised. */
-static bool run_id(const struct query_call *query_call, const struct query_request *query,
-                   struct arena *arena)
-{
-    struct call *call = query_call->call;
-    struct query_request by_vector = *query;
-    struct vector_row row;
-    uint64_t slot;
-    enum error error = view_slot(&call->view, &query->id, &slot);
-    if (error == ERROR_NOT_FOUND)
-        return fail_missing(call, &query->id, "No point with id ");
-    struct point_row point;
-    if (error == OK)
-        error = view_point(&call->view, slot, &point);
-    if (error == OK && !vector_set_has(&point.vectors, 0))
-        return fail_missing(call, &query->id, "No vector of the point with id ");
-    if (error == OK)
-        error = view_vector(&call->view, 0, slot, &row);
-    if (error == OK)
-        error = vector_row_check(&call->view, 0, &row);
-    if (error != OK)
-        return fail(call, error);
-    by_vector.vector = arena_copy(arena, row.vector, query_call->reader.dim * sizeof(float));
-    return run_nearest(query_call, &by_vector, arena);
-}
-
-static bool put_in_order(const struct query_call *query_call, const struct query_request *query,
-                         struct id_walk *walk)
-{
-    struct call *call = query_call->call;
-    uint64_t seen = 0, put = 0;
-    const struct id_slot *item = NULL;
-    enum error error = id_walk_begin(walk, &call->view, NULL);
-    while (error == OK && put < query->limit) {
-        error = id_walk_match(walk, call, query->filter, &item);
-        if (error != OK || item == NULL)
-            break;
-        if (seen++ % ID_WALK_STEP == 0)
-            error = call_check_deadline(call);
-        if (error != OK || seen <= query->offset)
-            continue;
-        struct point_row row;
-        if (put++ > 0)
-            text_puts(&call->out, ",");
-        error = view_point(&call->view, item->slot, &row);
-        if (error == OK)
-            error = selectors_put_record(&query->selectors, &call->view, item->slot, &row,
-                                         query_call->reader.dim, &no_score, &call->out);
-        if (error == OK && !call_result_fits(call))
-            return false;
-    }
-    return error == OK || fail(call, error);
-}
-
-static bool run_in_order(const struct query_call *query_call, const struct query_request *query,
-                         struct arena *arena)
-{
-    struct id_walk *walk = arena_allocate(arena, sizeof *walk);
-    if (!put_in_order(query_call, query, walk))
-        return false;
-    text_puts(&query_call->call->out, "]}");
-    return true;
-}
-
-static bool run_kind(const struct query_call *query_call, const struct query_request *query,
-                     struct arena *arena)
-{
-    switch (query->kind) {
-    case QUERY_NONE:
-        return run_in_order(query_call, query, arena);
-    case QUERY_ID:
-        return run_id(query_call, query, arena);
-    case QUERY_VECTOR:
-        break;
-    }
-    return run_nearest(query_call, query, arena);
-}
-
-/* Hits lie in an arena of their own: a batch of queries with a large limit or offset holds those of
- * one at a time. */
-static bool run(const struct query_call *query_call, const struct query_request *query)
-{
-    struct arena arena;
-    arena_init(&arena);
-    text_puts(&query_call->call->out, "{\"points\":[");
-    bool good = run_kind(query_call, query, &arena);
-    arena_release(&arena);
-    return good;
-}
-
-/* ---- the two handlers ---- */
-
-static bool begin(struct query_call *query_call, struct call *call)
+bool query_call_begin(struct query_call *query_call, struct call *call)
 {
     struct span value;
     if (!call_collection(call))
@@ -186,36 +20,155 @@ static bool begin(struct query_call *query_call, struct call *call)
         call_fail(call, 400, "Bad request: `recall` is not supported yet");
         return false;
     }
-    *query_call =
-        (struct query_call){.call = call, .settings = collection_settings(call->collection)};
+    *query_call = (struct query_call){.call = call};
     body_begin_call(&query_call->body, call);
-    point_reader_begin(&query_call->reader, call->collection, call->service->config, call->arena);
+    query_call->body.path = "internal.";
+    query_call->reader =
+        (struct query_reader){&query_call->body, collection_settings(call->collection)};
     return true;
 }
 
+bool query_call_refuse(struct query_call *query_call)
+{
+    query_lookups_release(&query_call->lookups);
+    body_refuse(&query_call->body, query_call->call);
+    return false;
+}
+
+bool query_call_fail(struct query_call *query_call, enum error error)
+{
+    query_lookups_release(&query_call->lookups);
+    call_fail_error(query_call->call, error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error);
+    return false;
+}
+
+void query_call_ok(struct query_call *query_call)
+{
+    query_lookups_release(&query_call->lookups);
+    call_ok(query_call->call);
+}
+
+bool query_call_limit(struct query_call *query_call, const struct query_node *node)
+{
+    if (!body_check_limit(&query_call->body, query_call->call, node->query.limit))
+        return false;
+    for (size_t i = 0; i < node->prefetch_count; i++) {
+        if (!query_call_limit(query_call, &node->prefetches[i]))
+            return false;
+    }
+    return true;
+}
+
+static uint64_t random_seed(void)
+{
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != (ssize_t)sizeof seed)
+        seed ^= clock_ns();
+    return seed;
+}
+
+bool query_call_run(struct query_call *query_call, const struct query_node *node,
+                    struct arena *arena, struct scored_list *result, bool *degraded)
+{
+    struct call *call = query_call->call;
+    struct query query;
+    if (!query_build(call, &query_call->body, node, &query_call->lookups, &query))
+        return query_call_refuse(query_call);
+    struct query_run run = {
+        .collection = call->collection,
+        .view = &call->view,
+        .workspace = call->worker->workspace,
+        .arena = arena,
+        .deadline_ns = call->deadline_ns,
+        .seed = random_seed(),
+    };
+    const enum error error = query_evaluate(&run, &query, result);
+    *degraded = run.stats.degraded;
+    if (error == OK)
+        return true;
+    if (error != ERROR_INVALID || run.why == NULL)
+        return query_call_fail(query_call, error);
+    (void)refuse(&query_call->body.refusal, call->arena, REFUSAL_INPUT, "%s", run.why);
+    return query_call_refuse(query_call);
+}
+
+/* ---- replies ---- */
+
+bool query_call_put(struct query_call *query_call, const struct selectors *selectors,
+                    const struct scored *scored)
+{
+    struct call *call = query_call->call;
+    struct point_row row;
+    enum error error = view_point(&call->view, scored->slot, &row);
+    if (error == OK)
+        error = selectors_put_record(selectors, &call->view, scored->slot, &row,
+                                     settings_default_dim(query_call->reader.settings),
+                                     &scored->score, &call->out);
+    if (error != OK)
+        return query_call_fail(query_call, error);
+    if (call->out.bytes <= call->service->config->response_bytes_max)
+        return true;
+    query_lookups_release(&query_call->lookups);
+    return call_result_fits(call);
+}
+
+bool query_call_put_all(struct query_call *query_call, const struct selectors *selectors,
+                        const struct scored_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        enum error error = i % 256 == 255 ? call_check_deadline(query_call->call) : OK;
+        if (error != OK)
+            return query_call_fail(query_call, error);
+        if (i > 0)
+            text_puts(&query_call->call->out, ",");
+        if (!query_call_put(query_call, selectors, &list->items[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Results lie in an arena of their own: a batch of queries with a large limit or offset holds those
+ * of one at a time. */
+static bool run(struct query_call *query_call, const struct query_request *query)
+{
+    struct arena arena;
+    struct scored_list result;
+    bool degraded;
+    arena_init(&arena);
+    bool good = query_call_run(query_call, &query->root, &arena, &result, &degraded);
+    if (good) {
+        text_puts(&query_call->call->out, "{\"points\":[");
+        good = query_call_put_all(query_call, &query->selectors, &result);
+    }
+    if (good)
+        text_puts(&query_call->call->out, degraded ? "],\"degraded\":true}" : "]}");
+    arena_release(&arena);
+    return good;
+}
+
+/* ---- the two handlers ---- */
+
 static bool read_one(struct query_call *query_call, struct query_request *query)
 {
-    return query_request_read(&query_call->reader, query_call->settings, &query_call->body,
-                              query) &&
-           body_check_limit(&query_call->body, query_call->call, query->limit);
+    return query_request_read(&query_call->reader, query) &&
+           query_call_limit(query_call, &query->root);
 }
 
 void api_points_query(struct call *call)
 {
     struct query_call query_call;
     struct query_request query;
-    if (!begin(&query_call, call))
+    if (!query_call_begin(&query_call, call))
         return;
-    query_call.body.path = "internal.";
     if (!read_one(&query_call, &query) || !body_end(&query_call.body)) {
-        body_refuse(&query_call.body, call);
+        (void)query_call_refuse(&query_call);
         return;
     }
     if (!call_view(call))
         return;
     (void)call_result(call);
     if (run(&query_call, &query))
-        call_ok(call);
+        query_call_ok(&query_call);
 }
 
 struct query_list {
@@ -267,6 +220,7 @@ static bool read_batch(struct query_call *query_call, struct query_list *list)
     struct body *body = &query_call->body;
     struct span key;
     unsigned seen = 0;
+    body->path = "";
     if (json_peek(&body->json) != JSON_OBJECT)
         return json_fail(&body->json, "expected an object with `searches`");
     if (!json_enter_object(&body->json))
@@ -286,10 +240,10 @@ void api_points_query_batch(struct call *call)
 {
     struct query_call query_call;
     struct query_list list = {0};
-    if (!begin(&query_call, call))
+    if (!query_call_begin(&query_call, call))
         return;
     if (!read_batch(&query_call, &list)) {
-        body_refuse(&query_call.body, call);
+        (void)query_call_refuse(&query_call);
         return;
     }
     if (!call_view(call))
@@ -302,5 +256,5 @@ void api_points_query_batch(struct call *call)
             return;
     }
     text_puts(&call->out, "]");
-    call_ok(call);
+    query_call_ok(&query_call);
 }

@@ -50,5 +50,8 @@ bool field_unsupported_list(struct body *body, const char *name);
 bool body_check_limit(struct body *body, const struct call *call, uint64_t limit);
 /* A filter, compiled into the body's arena within body->filters; kept when null. filter_body.c */
 bool field_filter(struct body *body, const char *name, const struct filter **filter);
+/* The same of a value at hand. */
+bool filter_value(struct body *body, struct span value, const char *name,
+                  const struct filter **filter);
 
 #endif

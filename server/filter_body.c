@@ -20,14 +20,18 @@ static bool refuse_fault(struct body *body, const struct filter_fault *fault)
     return refuse(refusal, body->arena, REFUSAL_REQUEST, "%s: %s", fault->path, fault->text);
 }
 
+bool filter_value(struct body *body, struct span value, const char *name,
+                  const struct filter **filter)
+{
+    struct filter_fault fault;
+    return filter_compile(value, name, &body->filters, body->arena, filter, &fault) == OK ||
+           refuse_fault(body, &fault);
+}
+
 bool field_filter(struct body *body, const char *name, const struct filter **filter)
 {
     struct span value;
-    struct filter_fault fault;
     if (field_null(body))
         return true;
-    if (!json_value(&body->json, &value))
-        return false;
-    return filter_compile(value, name, &body->filters, body->arena, filter, &fault) == OK ||
-           refuse_fault(body, &fault);
+    return json_value(&body->json, &value) && filter_value(body, value, name, filter);
 }

@@ -1,4 +1,4 @@
-/* Reading a query.
+/* Reading a query and its prefetches.
  *
  * Of `params`: `exact` and `quantization.ignore` ask for an exhaustive float search. The others are
  * checked and have no effect here: `hnsw_ef` (there is no graph; how much is read follows from the
@@ -8,6 +8,7 @@
 #include "server/query_request.h"
 
 #include <math.h>
+#include <stdio.h>
 
 enum {
     SEEN_QUERY = 1,
@@ -20,140 +21,39 @@ enum {
     SEEN_PAYLOAD = 128,
     SEEN_VECTOR = 256,
     SEEN_PREFETCH = 512,
-    SEEN_NEAREST = 1024
+    SEEN_LOOKUP = 1024
 };
 
-struct query_reader {
-    const struct point_reader *points;
-    const struct collection_settings *settings;
-    struct body *body;
-    struct query_request *query;
-    unsigned seen;
-    bool has_prefetch;
-};
-
-static bool once(struct query_reader *reader, unsigned bit, const char *name)
+static bool unsupported(struct body *body, struct span name)
 {
-    return field_once(reader->body, &reader->seen, bit, name);
+    const char *text = arena_format(body->arena, "%.*s", (int)name.bytes, (const char *)name.data);
+    return field_unsupported(body, text);
 }
 
-static bool unsupported(struct query_reader *reader, struct span name)
+static bool enter_object(struct body *body, const char *name)
 {
-    const char *text =
-        arena_format(reader->body->arena, "%.*s", (int)name.bytes, (const char *)name.data);
-    return field_unsupported(reader->body, text);
+    if (json_peek(&body->json) != JSON_OBJECT)
+        return json_fail(&body->json, "%s: expected an object", name);
+    return json_enter_object(&body->json);
 }
 
-/* ---- the query itself ---- */
-
-static bool read_nearest_vector(struct query_reader *reader)
+static bool read_text(struct body *body, const char *name, struct span *text)
 {
-    struct query_request *query = reader->query;
-    size_t bytes = size_product(reader->points->dim + 1, sizeof(float));
-    query->kind = QUERY_VECTOR;
-    query->vector = arena_allocate(reader->body->arena, bytes);
-    if (!vector_read_array(reader->points, reader->body, query->vector))
-        return false;
-    vector_prepare(reader->points, query->vector);
-    return true;
-}
-
-/* [numbers] or an id: what `query` and `query.nearest` have in common. */
-static bool read_nearest(struct query_reader *reader)
-{
-    struct json *json = &reader->body->json;
-    enum json_token token = json_peek(json);
-    if (token == JSON_ARRAY)
-        return read_nearest_vector(reader);
-    if (token == JSON_OBJECT) {
-        return refuse(&reader->body->refusal, reader->body->arena, REFUSAL_INPUT,
-                      "Conversion between sparse and regular vectors failed");
-    }
-    reader->query->kind = QUERY_ID;
-    return api_read_id(json, &reader->query->id);
-}
-
-static bool is_unbuilt_form(struct span key)
-{
-    static const char *const names[] = {"recommend", "discover", "context",
-                                        "order_by",  "fusion",   "rrf",
-                                        "formula",   "sample",   "relevance_feedback"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (key_is(key, names[i]))
-            return true;
-    }
-    return false;
-}
-
-static bool read_query_object(struct query_reader *reader)
-{
-    struct json *json = &reader->body->json;
-    struct span key;
-    if (!json_enter_object(json))
-        return false;
-    while (json_key(json, &key)) {
-        bool good;
-        if (key_is(key, "nearest"))
-            good = once(reader, SEEN_NEAREST, "nearest") && read_nearest(reader);
-        else if (key_is(key, "mmr") || is_unbuilt_form(key))
-            good = unsupported(reader, key);
-        else
-            good = json_fail(json, "query: unknown variant `%.*s`", (int)key.bytes,
-                             (const char *)key.data);
-        if (!good)
-            return false;
-    }
-    if (!json_failed(json) && (reader->seen & SEEN_NEAREST) == 0)
-        return json_fail(json, "query: expected a vector, an id or an object with `nearest`");
-    return !json_failed(json);
-}
-
-static bool read_query(struct query_reader *reader)
-{
-    if (field_null(reader->body))
-        return true;
-    if (!once(reader, SEEN_QUERY, "query"))
-        return false;
-    if (json_peek(&reader->body->json) == JSON_OBJECT)
-        return read_query_object(reader);
-    return read_nearest(reader);
-}
-
-static bool read_using(struct query_reader *reader)
-{
-    struct body *body = reader->body;
-    struct span name;
-    if (field_null(body))
-        return true;
     if (json_peek(&body->json) != JSON_STRING)
-        return json_fail(&body->json, "using: expected a vector name as a string");
-    if (!once(reader, SEEN_USING, "using") || !json_string(&body->json, &name))
-        return false;
-    if (name.bytes == 0)
-        return true;
-    return refuse(&body->refusal, body->arena, REFUSAL_INPUT,
-                  "Not existing vector name error: %.*s", (int)name.bytes, (const char *)name.data);
+        return json_fail(&body->json, "%s: expected a string", name);
+    return json_string(&body->json, text);
 }
 
 /* ---- params ---- */
 
-static bool enter_params(struct query_reader *reader, const char *name)
+static bool read_quantization(struct body *body, struct query_node *node)
 {
-    struct json *json = &reader->body->json;
-    if (json_peek(json) != JSON_OBJECT)
-        return json_fail(json, "%s: expected an object", name);
-    return json_enter_object(json);
-}
-
-static bool read_quantization(struct query_reader *reader)
-{
-    struct body *body = reader->body;
     struct span key;
     bool ignore = false, rescore = true, present = false;
     double oversampling = 1;
     if (field_null(body))
         return true;
-    if (!enter_params(reader, "params.quantization"))
+    if (!enter_object(body, "params.quantization"))
         return false;
     while (json_key(&body->json, &key)) {
         bool good;
@@ -169,26 +69,25 @@ static bool read_quantization(struct query_reader *reader)
         if (!good)
             return false;
     }
-    reader->query->exact |= ignore;
+    node->query.exact |= ignore;
     return !json_failed(&body->json);
 }
 
-static bool read_param(struct query_reader *reader, struct span key)
+static bool read_param(struct body *body, struct span key, struct query_node *node)
 {
-    struct body *body = reader->body;
     uint64_t ef = 1;
     bool flag = false;
     if (key_is(key, "hnsw_ef"))
         return field_u64(body, "params.hnsw_ef", 1, &ef);
     if (key_is(key, "exact")) {
         bool good = field_bool(body, "params.exact", &flag);
-        reader->query->exact |= flag;
+        node->query.exact |= flag;
         return good;
     }
     if (key_is(key, "indexed_only"))
         return field_bool(body, "params.indexed_only", &flag);
     if (key_is(key, "quantization"))
-        return read_quantization(reader);
+        return read_quantization(body, node);
     if (key_is(key, "acorn"))
         return json_peek(&body->json) == JSON_OBJECT ? json_skip(&body->json)
                                                      : field_unsupported(body, "params.acorn");
@@ -197,129 +96,272 @@ static bool read_param(struct query_reader *reader, struct span key)
     return json_skip(&body->json);
 }
 
-static bool read_params(struct query_reader *reader)
+static bool read_params(struct body *body, struct query_node *node)
 {
     struct span key;
-    if (field_null(reader->body))
+    if (field_null(body))
         return true;
-    if (!once(reader, SEEN_PARAMS, "params") || !enter_params(reader, "params"))
+    if (!enter_object(body, "params"))
         return false;
-    while (json_key(&reader->body->json, &key)) {
-        if (!read_param(reader, key))
+    while (json_key(&body->json, &key)) {
+        if (!read_param(body, key, node))
             return false;
     }
-    return !json_failed(&reader->body->json);
+    return !json_failed(&body->json);
 }
 
 /* ---- the other fields ---- */
 
-static bool read_threshold(struct query_reader *reader)
+static bool read_threshold(struct body *body, struct query_node *node)
 {
     double value = 0;
     bool present = false;
-    if (!once(reader, SEEN_THRESHOLD, "score_threshold") ||
-        !field_double(reader->body, "score_threshold", -HUGE_VAL, &value, &present))
+    if (!field_double(body, "score_threshold", -HUGE_VAL, &value, &present))
         return false;
-    reader->query->has_threshold = present;
-    reader->query->threshold = (float)value; /* beyond float: an infinity, which compares rightly */
+    node->query.has_threshold = present;
+    node->query.threshold = (float)value; /* beyond float: an infinity, which compares rightly */
     return true;
 }
 
-/* What a prefetch means depends on the query, which may come later. */
-static bool read_prefetch(struct query_reader *reader)
+static bool read_using(struct body *body, struct query_node *node)
 {
-    struct json *json = &reader->body->json;
-    if (field_null(reader->body))
+    if (field_null(body))
         return true;
-    if (!once(reader, SEEN_PREFETCH, "prefetch"))
+    node->has_using = true;
+    return read_text(body, "using", &node->query.using);
+}
+
+static bool read_lookup(struct body *body, struct query_node *node)
+{
+    struct span key;
+    if (field_null(body))
+        return true;
+    if (!enter_object(body, "lookup_from"))
         return false;
-    if (json_peek(json) != JSON_ARRAY) {
-        reader->has_prefetch = true;
-        return json_skip(json);
-    }
-    if (!json_enter_array(json))
-        return false;
-    while (json_element(json)) {
-        reader->has_prefetch = true;
-        if (!json_skip(json))
+    while (json_key(&body->json, &key)) {
+        bool good;
+        if (key_is(key, "collection")) {
+            node->has_lookup = true;
+            good = read_text(body, "lookup_from.collection", &node->lookup_collection);
+        } else if (key_is(key, "vector")) {
+            good = field_null(body);
+            if (!good && !json_failed(&body->json)) {
+                node->has_lookup_vector = true;
+                good = read_text(body, "lookup_from.vector", &node->lookup_vector);
+            }
+        } else {
+            good = json_skip(&body->json);
+        }
+        if (!good)
             return false;
     }
-    return !json_failed(json);
+    return !json_failed(&body->json) &&
+           (node->has_lookup || json_fail(&body->json, "lookup_from: missing field `collection`"));
 }
 
-static bool read_selection(struct query_reader *reader, struct span key)
+static bool read_query(struct body *body, struct query_node *node)
 {
-    struct selectors *selectors = &reader->query->selectors;
-    if (key_is(key, "with_payload"))
-        return once(reader, SEEN_PAYLOAD, "with_payload") &&
-               selectors_read_payload(reader->body, selectors);
-    return once(reader, SEEN_VECTOR, "with_vector") &&
-           selectors_read_vector(reader->body, reader->settings, selectors);
+    return field_null(body) || query_form_read(body, node);
 }
 
-static bool read_field(struct query_reader *reader, struct span key)
+/* A field that queries and prefetches share. */
+static bool read_node_field(const struct query_reader *reader, struct span key,
+                            struct query_node *node, unsigned *seen, bool *mine)
 {
     struct body *body = reader->body;
-    struct query_request *query = reader->query;
+    *mine = true;
     if (key_is(key, "query"))
-        return read_query(reader);
+        return field_once(body, seen, SEEN_QUERY, "query") && read_query(body, node);
     if (key_is(key, "limit"))
-        return once(reader, SEEN_LIMIT, "limit") && field_u64(body, "limit", 1, &query->limit);
-    if (key_is(key, "offset"))
-        return once(reader, SEEN_OFFSET, "offset") && field_u64(body, "offset", 0, &query->offset);
+        return field_once(body, seen, SEEN_LIMIT, "limit") &&
+               field_u64(body, "limit", 1, &node->query.limit);
     if (key_is(key, "filter"))
-        return once(reader, SEEN_FILTER, "filter") && field_filter(body, "filter", &query->filter);
+        return field_once(body, seen, SEEN_FILTER, "filter") &&
+               field_filter(body, "filter", &node->filter);
     if (key_is(key, "params"))
-        return read_params(reader);
+        return field_once(body, seen, SEEN_PARAMS, "params") && read_params(body, node);
     if (key_is(key, "score_threshold"))
-        return read_threshold(reader);
+        return field_once(body, seen, SEEN_THRESHOLD, "score_threshold") &&
+               read_threshold(body, node);
     if (key_is(key, "using"))
-        return read_using(reader);
-    if (key_is(key, "prefetch"))
-        return read_prefetch(reader);
-    if (key_is(key, "with_payload") || key_is(key, "with_vector") || key_is(key, "with_vectors"))
-        return read_selection(reader, key);
-    if (key_is(key, "lookup_from") || key_is(key, "shard_key"))
-        return unsupported(reader, key);
-    return json_skip(&body->json);
-}
-
-/* Fields that are good alone but not together. */
-static bool check_together(struct query_reader *reader)
-{
-    struct body *body = reader->body;
-    const struct query_request *query = reader->query;
-    if (reader->has_prefetch && query->kind == QUERY_NONE)
-        return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
-                      "A query is needed to merge the prefetches. Can't have prefetches without "
-                      "defining a query.");
-    if (reader->has_prefetch)
-        return refuse_unsupported(&body->refusal, body->arena, "prefetch");
-    if (query->has_threshold && query->kind == QUERY_NONE)
-        return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
-                      "A query is needed to use the score_threshold. Can't have score_threshold "
-                      "without defining a query.");
-    if (query->kind == QUERY_ID && reader->points->dim == 0)
-        return refuse(&body->refusal, body->arena, REFUSAL_INPUT,
-                      "Not existing vector name error: ");
+        return field_once(body, seen, SEEN_USING, "using") && read_using(body, node);
+    if (key_is(key, "lookup_from"))
+        return field_once(body, seen, SEEN_LOOKUP, "lookup_from") && read_lookup(body, node);
+    *mine = false;
     return true;
 }
 
-bool query_request_read(const struct point_reader *points,
-                        const struct collection_settings *settings, struct body *body,
-                        struct query_request *query)
+/* ---- prefetches ---- */
+
+static bool read_prefetches(const struct query_reader *reader, struct query_node *node,
+                            unsigned depth);
+
+static bool read_prefetch(const struct query_reader *reader, struct query_node *node,
+                          unsigned depth)
 {
-    struct query_reader reader = {
-        .points = points, .settings = settings, .body = body, .query = query};
+    struct body *body = reader->body;
     struct span key;
-    *query = (struct query_request){.limit = 10};
+    unsigned seen = 0;
+    *node = (struct query_node){.query.limit = 10};
+    if (!enter_object(body, "prefetch"))
+        return false;
+    while (json_key(&body->json, &key)) {
+        bool mine;
+        if (!read_node_field(reader, key, node, &seen, &mine))
+            return false;
+        if (!mine &&
+            !(key_is(key, "prefetch") ? field_once(body, &seen, SEEN_PREFETCH, "prefetch") &&
+                                            read_prefetches(reader, node, depth + 1)
+                                      : json_skip(&body->json)))
+            return false;
+    }
+    return !json_failed(&body->json) && query_node_check(reader, node);
+}
+
+static struct query_node *add_prefetch(struct body *body, struct query_node *node)
+{
+    /* doubled when the count is a power of two */
+    if ((node->prefetch_count & (node->prefetch_count - 1)) == 0) {
+        const size_t capacity = node->prefetch_count == 0 ? 1 : 2 * node->prefetch_count;
+        struct query_node *larger =
+            arena_allocate(body->arena, size_product(capacity, sizeof *larger));
+        if (node->prefetch_count > 0)
+            memcpy(larger, node->prefetches, node->prefetch_count * sizeof *larger);
+        node->prefetches = larger;
+    }
+    return &node->prefetches[node->prefetch_count++];
+}
+
+static bool read_numbered(const struct query_reader *reader, struct query_node *node,
+                          unsigned depth)
+{
+    struct body *body = reader->body;
+    const char *path = body->path;
+    if (node->prefetch_count == QUERY_EXAMPLES_MAX)
+        return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                      "a query has more than %u prefetches", QUERY_EXAMPLES_MAX);
+    body->path = arena_format(body->arena, "%sprefetch[%zu].", path, node->prefetch_count);
+    const bool good = read_prefetch(reader, add_prefetch(body, node), depth);
+    body->path = path;
+    return good;
+}
+
+static bool read_prefetches(const struct query_reader *reader, struct query_node *node,
+                            unsigned depth)
+{
+    struct body *body = reader->body;
+    if (field_null(body))
+        return true;
+    if (depth > QUERY_PREFETCH_DEPTH_MAX)
+        return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                      "prefetches depth %u exceeds max depth of %u", depth,
+                      QUERY_PREFETCH_DEPTH_MAX);
+    if (json_peek(&body->json) != JSON_ARRAY)
+        return read_numbered(reader, node, depth);
+    if (!json_enter_array(&body->json))
+        return false;
+    while (json_element(&body->json)) {
+        if (!read_numbered(reader, node, depth))
+            return false;
+    }
+    return !json_failed(&body->json);
+}
+
+/* ---- fields that are good alone but not together ---- */
+
+static bool refuse_request(struct body *body, const char *text)
+{
+    return refuse(&body->refusal, body->arena, REFUSAL_REQUEST, "%s", text);
+}
+
+static bool check_fusion(struct body *body, const struct query_node *node)
+{
+    const bool formula = node->query.kind == QUERY_FORMULA;
+    if (!formula && node->has_using && node->query.using.bytes > 0)
+        return refuse_request(body, "Fusion queries cannot be combined with the 'using' field.");
+    if (node->prefetch_count == 0)
+        return refuse_request(body, formula ? "cannot apply Formula without prefetches"
+                                            : "cannot apply Fusion without prefetches");
+    if (node->query.weights != NULL && node->weight_count != node->prefetch_count)
+        return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                      "RRF weights must be as many as prefetches: %zu weights, %zu prefetches",
+                      node->weight_count, node->prefetch_count);
+    return true;
+}
+
+bool query_node_check(const struct query_reader *reader, struct query_node *node)
+{
+    struct body *body = reader->body;
+    const enum query_kind kind = node->query.kind;
+    if (node->prefetch_count > 0 && !node->has_query)
+        return refuse_request(body, "A query is needed to merge the prefetches. Can't have "
+                                    "prefetches without defining a query.");
+    if (node->query.has_threshold && !node->has_query)
+        return refuse_request(body, "A query is needed to use the score_threshold. Can't have "
+                                    "score_threshold without defining a query.");
+    if (node->query.has_threshold && kind == QUERY_ORDER_BY)
+        return refuse_request(body, "Can't use score_threshold with an order_by query.");
+    if (kind == QUERY_ORDER_BY)
+        return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                      "No range index for `order_by` key: `%.*s`. Please create one to use "
+                      "`order_by`.",
+                      (int)node->query.order.key.bytes, (const char *)node->query.order.key.data);
+    if (kind == QUERY_RRF || kind == QUERY_DBSF || kind == QUERY_FORMULA)
+        return check_fusion(body, node);
+    return query_vectors_fit(reader->body, reader->settings, node);
+}
+
+/* ---- the request ---- */
+
+static bool read_selection(const struct query_reader *reader, struct span key,
+                           struct query_request *query, unsigned *seen)
+{
+    if (key_is(key, "with_payload"))
+        return field_once(reader->body, seen, SEEN_PAYLOAD, "with_payload") &&
+               selectors_read_payload(reader->body, &query->selectors);
+    return field_once(reader->body, seen, SEEN_VECTOR, "with_vector") &&
+           selectors_read_vector(reader->body, reader->settings, &query->selectors);
+}
+
+bool query_field_read(const struct query_reader *reader, struct span key,
+                      struct query_request *query, unsigned *seen, bool *mine)
+{
+    struct body *body = reader->body;
+    if (!read_node_field(reader, key, &query->root, seen, mine))
+        return false;
+    if (*mine)
+        return true;
+    *mine = true;
+    if (key_is(key, "prefetch"))
+        return field_once(body, seen, SEEN_PREFETCH, "prefetch") &&
+               read_prefetches(reader, &query->root, 1);
+    if (key_is(key, "with_payload") || key_is(key, "with_vector") || key_is(key, "with_vectors"))
+        return read_selection(reader, key, query, seen);
+    if (key_is(key, "shard_key"))
+        return unsupported(body, key);
+    *mine = false;
+    return true;
+}
+
+bool query_request_read(const struct query_reader *reader, struct query_request *query)
+{
+    struct body *body = reader->body;
+    struct span key;
+    unsigned seen = 0;
+    *query = (struct query_request){.root.query.limit = 10};
     if (json_peek(&body->json) != JSON_OBJECT)
         return json_fail(&body->json, "expected a query object");
     if (!json_enter_object(&body->json))
         return false;
     while (json_key(&body->json, &key)) {
-        if (!read_field(&reader, key))
+        bool mine;
+        if (!query_field_read(reader, key, query, &seen, &mine))
+            return false;
+        if (!mine &&
+            !(key_is(key, "offset") ? field_once(body, &seen, SEEN_OFFSET, "offset") &&
+                                          field_u64(body, "offset", 0, &query->root.query.offset)
+                                    : json_skip(&body->json)))
             return false;
     }
-    return !json_failed(&body->json) && check_together(&reader);
+    return !json_failed(&body->json) && query_node_check(reader, &query->root);
 }

@@ -43,6 +43,8 @@ int refusal_status(const struct refusal *refusal)
         return 413;
     case REFUSAL_TIMEOUT:
         return 408;
+    case REFUSAL_INTERNAL:
+        return 500;
     case REFUSAL_NONE:
     case REFUSAL_FORMAT:
     case REFUSAL_INPUT:
@@ -65,6 +67,8 @@ const char *refusal_prefix(const struct refusal *refusal)
         return "Not found: ";
     case REFUSAL_TIMEOUT:
         return "Timeout: ";
+    case REFUSAL_INTERNAL:
+        return "Service internal error: ";
     case REFUSAL_NONE:
     case REFUSAL_INPUT:
     case REFUSAL_LARGE:

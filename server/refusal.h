@@ -17,6 +17,7 @@ enum refusal_kind {
     REFUSAL_MISSING,    /* 404 "Not found: " */
     REFUSAL_LARGE,      /* 413 "Wrong input: " */
     REFUSAL_TIMEOUT,    /* 408 "Timeout: " */
+    REFUSAL_INTERNAL,   /* 500 "Service internal error: " */
 };
 
 struct refusal {

@@ -1,0 +1,37 @@
+/* Running queries for a call: what api_query.c, api_groups.c and api_legacy.c share. */
+#ifndef KITH_SERVER_API_QUERY_H
+#define KITH_SERVER_API_QUERY_H
+
+#include "server/query_request.h"
+
+struct query_call {
+    struct call *call;
+    struct body body;
+    struct query_reader reader;
+    struct query_lookups lookups;
+};
+
+/* The collection is held, the body begun, the reader set. false: the call has been ended. */
+bool query_call_begin(struct query_call *query_call, struct call *call);
+/* End the call by what is wrong: a refusal in the body. Always false. */
+bool query_call_refuse(struct query_call *query_call);
+/* strict.max_query_limit. */
+bool query_call_limit(struct query_call *query_call, const struct query_node *node);
+
+/* Build and evaluate; the results in `arena`, the call's view open. false: the call has been ended
+ * (the lookups are released by then). */
+bool query_call_run(struct query_call *query_call, const struct query_node *node,
+                    struct arena *arena, struct scored_list *result, bool *degraded);
+/* End the call by an error. Always false. */
+bool query_call_fail(struct query_call *query_call, enum error error);
+
+/* One ScoredPoint into the reply. */
+bool query_call_put(struct query_call *query_call, const struct selectors *selectors,
+                    const struct scored *scored);
+/* All of a list, with commas, between brackets of the caller's. */
+bool query_call_put_all(struct query_call *query_call, const struct selectors *selectors,
+                        const struct scored_list *list);
+/* The reply is written. */
+void query_call_ok(struct query_call *query_call);
+
+#endif
