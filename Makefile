@@ -64,7 +64,7 @@ LLHTTP_OBJ := $(BUILD)/llhttp/llhttp.o $(BUILD)/llhttp/api.o $(BUILD)/llhttp/htt
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
 
 .PHONY: all help deps test unit check format asan tsan fuzz bench bench-codec crash model recall \
-	docker-test install demo clean layers
+	differential docker-test install demo clean layers
 all: $(BUILD)/kith
 ifeq ($(BUILD),build/release)
 	@ln -sfn release/kith build/kith
@@ -105,13 +105,13 @@ help:
 	@echo 'make test        install what is missing, build, run the tests (V=asan, V=tsan: those)'
 	@echo 'make             build/kith           make install PREFIX=/usr/local'
 	@echo 'make check       format, layers, static checks    make format   rewrite the format'
-	@echo 'make asan tsan fuzz crash model recall docker-test: what CI runs besides'
+	@echo 'make asan tsan fuzz crash model differential recall docker-test: what CI runs besides'
 	@echo 'make bench       benchmarks           make clean'
 
 # ---- what Debian has to bring; a no-op when all is there ----
 
 DEPS := gcc libc6-dev libuv1-dev liblmdb-dev libjansson-dev node-llhttp zlib1g-dev libcmocka-dev \
-	curl procps python3 python3-numpy
+	curl procps python3 python3-numpy python3-venv
 DEV_DEPS := clang clang-format libclang-rt-14-dev cppcheck
 DOCKER_DEPS := buildah debootstrap docker-compose
 ifeq ($(DEV),1)
@@ -153,6 +153,10 @@ crash: deps
 model: deps
 	@$(MAKE) --no-print-directory -j2 V=test build/test/kith
 	@KITH=build/test/kith $(PYTHON) tests/model_test.py
+
+# Against the Python client's local mode, an exact engine. DIFFERENTIAL_SECONDS, SEED, COUNT as the script says.
+differential: deps all
+	@KITH=build/kith tests/clients_venv.sh tests/local_test.py
 
 recall: deps all
 	@KITH=build/kith $(PYTHON) tests/recall_test.py
