@@ -161,8 +161,22 @@ differential: deps all
 recall: deps all
 	@KITH=build/kith $(PYTHON) tests/recall_test.py
 
-bench: deps all
-	@KITH=build/kith $(PYTHON) tests/bench_server.py
+BENCH_TOOLS := build/bench/bench_limits build/bench/bench_load build/bench/bench_scan
+bench: deps
+	@$(MAKE) --no-print-directory -j2 all $(BENCH_TOOLS)
+	@KITH=build/kith $(PYTHON) tests/bench_server.py $(BENCH)
+
+# The peers natively, at -O3; the codec as it is in the release.
+build/bench/bench_%: tests/bench_%.c
+	@mkdir -p $(@D)
+	@echo 'CC $@'
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE -O3 -march=native -o $@ $< -llmdb -lpthread
+build/bench/bench_scan: tests/bench_scan.c build/release/codec/libcodec.a
+	@mkdir -p $(@D)
+	@echo 'CC $@'
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< build/release/codec/libcodec.a -lm
+build/release/codec/libcodec.a: $(patsubst %.c,build/release/%.o,$(wildcard codec/*.c))
+	@ar rcs $@ $^
 
 demo: deps
 	@$(MAKE) --no-print-directory -j2 all

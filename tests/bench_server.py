@@ -1,10 +1,11 @@
 """The server's figures beside the machine's own limits, in one run:
 
-ingest over HTTP at 768 dims as JSON, NDJSON and NPY (points/s, MB/s of body, MB of body a second of
-server CPU) next to plain LMDB puts of the same bytes with the same commits; queries/s, p50 and p99 with
-1 and 8 connections; resident memory, anonymous and file-backed, at 10,000 and 100,000 x 512.
+the 1-bit scan (ns a vector, share of the memory's rate); ingest over HTTP at 768 dims as JSON, NDJSON
+and NPY (points/s, MB/s of body, MB of body a second of server CPU) next to plain LMDB puts of the same
+vectors with the same commits; queries/s, p50 and p99 with 1 and 8 connections; resident memory, anonymous
+and file-backed, at 10,000 and 100,000 x 512. Everything that is compared is interleaved; medians.
 
-    python3 tests/bench_server.py [ingest] [query] [memory]        REPEATS=3"""
+    make bench BENCH="scan ingest query memory" REPEATS=5"""
 import json
 import os
 import statistics
@@ -18,22 +19,16 @@ import numpy as np
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from kith import ROOT, Server
 
-REPEATS = int(os.environ.get("REPEATS", "3"))
+REPEATS = int(os.environ.get("REPEATS", "5"))
 TOOLS = os.path.join(ROOT, "build", "bench")
+REQUEST_POINTS = 500
 DATA = os.path.join(ROOT, "..", "shared", "data")
 
 
 def tool(name, *arguments):
     done = subprocess.run([os.path.join(TOOLS, name), *map(str, arguments)], check=True,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return [float(x) for x in done.stdout.split()]
-
-
-def build_tools():
-    os.makedirs(TOOLS, exist_ok=True)
-    for name, libraries in [("bench_limits", ["-llmdb"]), ("bench_load", ["-lpthread"])]:
-        subprocess.run(["gcc", "-O3", "-march=native", "-D_GNU_SOURCE", "-o", os.path.join(TOOLS, name),
-                        os.path.join(ROOT, "tests", name + ".c"), *libraries], check=True)
+    return [float(x) for x in done.stdout.decode().split()]
 
 
 def curl(server, path, kind, file, method="POST"):
@@ -44,18 +39,18 @@ def curl(server, path, kind, file, method="POST"):
 
 
 def bodies(folder, rows):
-    """Files of the same rows as JSON requests of 500 points, one NDJSON and one NPY."""
+    """Files of the same rows as JSON requests of REQUEST_POINTS, one NDJSON and one NPY."""
     texts = [json.dumps([float(x) for x in row]) for row in rows]
     files = {"JSON": [], "NDJSON": [os.path.join(folder, "rows.ndjson")],
              "NPY": [os.path.join(folder, "rows.npy")]}
     with open(files["NDJSON"][0], "w") as out:
         out.writelines('{"id":%d,"vector":%s}\n' % (i, t) for i, t in enumerate(texts))
     np.save(files["NPY"][0], rows)
-    for begin in range(0, len(rows), 500):
+    for begin in range(0, len(rows), REQUEST_POINTS):
         path = os.path.join(folder, "rows-%d.json" % begin)
         with open(path, "w") as out:
             out.write('{"points":[%s]}' % ",".join('{"id":%d,"vector":%s}' % (i, texts[i])
-                                                   for i in range(begin, min(begin + 500, len(rows)))))
+                                                   for i in range(begin, min(begin + REQUEST_POINTS, len(rows)))))
         files["JSON"].append(path)
     return files
 
@@ -77,26 +72,42 @@ def ingest_once(kind, files):
         return time.monotonic() - begin, server.cpu_seconds() - cpu
 
 
+def bench_scan():
+    dims = (100, 128, 512, 768, 1536)
+    memory, runs = [], {dim: [] for dim in dims}
+    with tempfile.TemporaryDirectory(prefix="kith-bench-") as folder:
+        for _ in range(REPEATS):
+            memory += tool("bench_limits", "memory", folder)
+            for dim in dims:
+                runs[dim].append(tool("bench_scan", folder, dim))
+    rate = statistics.median(memory)
+    print("\n1-bit scan; memory read %.1f GB/s (best of 5 sums over 1 GiB, median of %d)" % (rate, REPEATS))
+    print("%8s %12s %8s %10s" % ("dims", "ns/vector", "GB/s", "of memory"))
+    for dim in dims:
+        ns, gb = (statistics.median(run[i] for run in runs[dim]) for i in (1, 2))
+        print("%8d %12.2f %8.1f %9.0f%%" % (dim, ns, gb, 100 * gb / rate))
+
+
 def bench_ingest():
     count, dim = 20000, 768
     rows = np.random.default_rng(1).standard_normal((count, dim)).astype(np.float32)
+    groups = {"JSON": REQUEST_POINTS, "NDJSON": 1024, "NPY": 1024}  # points a commit
     with tempfile.TemporaryDirectory(prefix="kith-bench-") as folder:
         files = bodies(folder, rows)
-        results = {kind: [] for kind in files}
-        plain = []
-        for _ in range(REPEATS):  # interleaved
-            plain += tool("bench_limits", "lmdb", folder, dim * 4, count, 1024)
+        runs, plain = {kind: [] for kind in files}, {kind: [] for kind in files}
+        for _ in range(REPEATS):
             for kind in files:
-                results[kind].append(ingest_once(kind, files[kind]))
-        base = statistics.median(plain)
-        print("\ningest, %d x %d, median of %d" % (count, dim, REPEATS))
-        print("%-8s %10s %10s %14s %12s" % ("body", "points/s", "MB/s", "MB/CPU s", "of LMDB"))
-        for kind, times in results.items():
+                plain[kind] += tool("bench_limits", "lmdb", folder, dim * 4, count, groups[kind])
+                runs[kind].append(ingest_once(kind, files[kind]))
+        print("\ningest over HTTP, one client, %d x %d" % (count, dim))
+        print("%-8s %10s %10s %14s %18s %10s" % ("body", "points/s", "MB/s", "MB/CPU second",
+                                                "LMDB put points/s", "of LMDB"))
+        for kind, times in runs.items():
             size = sum(map(os.path.getsize, files[kind])) / 1e6
             wall, cpu = (statistics.median(t[i] for t in times) for i in (0, 1))
-            print("%-8s %10.0f %10.0f %14.0f %12.2f" % (kind, count / wall, size / wall,
-                                                        size / max(cpu, 1e-9), count / wall / base))
-        print("%-8s %10.0f %10.0f" % ("LMDB put", base, base * dim * 4 / 1e6))
+            share = statistics.median(count / t[0] / p for t, p in zip(times, plain[kind]))
+            print("%-8s %10.0f %10.0f %14.0f %18.0f %10.2f" % (
+                kind, count / wall, size / wall, size / cpu, statistics.median(plain[kind]), share))
 
 
 def query_set():
@@ -148,12 +159,9 @@ def bench_memory():
 
 
 def main():
-    build_tools()
-    wanted = sys.argv[1:] or ["ingest", "query", "memory"]
-    with tempfile.TemporaryDirectory(prefix="kith-bench-") as folder:
-        print("memory read, best of 5 over 1 GiB: %.1f GB/s" % tool("bench_limits", "memory", folder)[0])
-    for name in wanted:
-        {"ingest": bench_ingest, "query": bench_query, "memory": bench_memory}[name]()
+    benches = {"scan": bench_scan, "ingest": bench_ingest, "query": bench_query, "memory": bench_memory}
+    for name in sys.argv[1:] or benches:
+        benches[name]()
 
 
 if __name__ == "__main__":
