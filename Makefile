@@ -97,7 +97,7 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(LIBOBJ) $(LLHTTP_OBJ)
 	@echo 'CC $@'
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(LIBOBJ) $(LLHTTP_OBJ) $(LIBS)
 
--include $(OBJ:.o=.d) $(TESTS:=.d)
+-include $(OBJ:.o=.d) $(wildcard $(BUILD)/tests/*.d build/bench/*.d)
 -include $(wildcard tests/*.mk)
 
 help:
