@@ -140,6 +140,12 @@ struct centre_terms {
 struct centre_terms codec_query_centre(const struct codec *codec, const struct codec_query *query,
                                        const float *centre);
 
+/* The same for a centre as it is, not rotated, at any alignment; square: its |m|^2. The reach may
+ * be a little too long, never too short. */
+struct centre_terms codec_query_centre_plain(const struct codec *codec,
+                                             const struct codec_query *query, const uint8_t *centre,
+                                             float square);
+
 /* Stage 1: scan `block_count` (<= 64) consecutive blocks.
  *
  * blocks     codec_block_bytes() * block_count, any alignment

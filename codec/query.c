@@ -221,6 +221,28 @@ struct centre_terms codec_query_centre(const struct codec *codec, const struct c
     return (struct centre_terms){(float)add, (float)sqrt(sums.distance), (float)sums.square};
 }
 
+struct centre_terms codec_query_centre_plain(const struct codec *codec,
+                                             const struct codec_query *query, const uint8_t *centre,
+                                             float square)
+{
+    const struct kernels *kernels = codec->kernels;
+    const double own = query->norm * query->norm;
+    double add, distance;
+    if (query->metric == METRIC_EUCLID) {
+        distance = kernels->squared_distance(query->vector, centre, codec->dim);
+        add = -distance;
+    } else {
+        add = kernels->dot(query->vector, centre, codec->dim);
+        distance = own - 2.0 * add + (double)square;
+        distance = (distance > 0.0 ? distance : 0.0) + 4e-6 * (own + (double)square);
+    }
+    if (!(fabs(add) <= CODEC_SQUARE_MAX) || !(distance <= CODEC_SQUARE_MAX) ||
+        !(own <= CODEC_SQUARE_MAX)) {
+        return (struct centre_terms){.reach = INFINITY};
+    }
+    return (struct centre_terms){(float)add, (float)sqrt(distance), square};
+}
+
 /* ---- exact ---- */
 
 /* Where float products overflow: in double, slowly. */

@@ -17,6 +17,14 @@
 uint64_t apply_generation_capacity(const struct apply_vector *state)
 {
     const struct database_options *options = database_options(state->apply->collection->database);
+    const uint64_t generation = state->centres.generation;
+    /* The second is sealed when there are codes enough to divide. */
+    const uint64_t second = options->partition_start_codes > options->first_generation_codes
+                                ? options->partition_start_codes - options->first_generation_codes
+                                : options->generation_codes;
+    if (generation == 1 && second < options->generation_codes) {
+        return second;
+    }
     const uint64_t capacity = state->centres.generation == 0 ? options->first_generation_codes
                                                              : options->generation_codes;
     return capacity > 0 ? capacity : 1;

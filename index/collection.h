@@ -15,7 +15,9 @@ struct apply_scratch; /* collection_apply.c */
 struct collection_vector {
     uint16_t number;
     const struct vector_settings *settings;
-    struct codec *codec; /* owned; NULL without dim */
+    struct codec *codec;             /* owned; NULL without dim */
+    struct centre_cache *centres;    /* owned */
+    struct maintenance *maintenance; /* owned; the planning thread's; NULL at first */
 };
 
 struct collection {

@@ -47,9 +47,6 @@ struct apply_vector {
     /* the pending run */
     uint64_t run_first;
     size_t run_count, run_capacity;
-    /* sealed generations, once they have been counted */
-    bool totals_known;
-    uint64_t sealed_codes, frozen_codes; /* all; at the time of the newest epoch */
 };
 
 struct apply_scratch { /* by number of the vector; made when first needed, kept */

@@ -11,33 +11,16 @@
 
 #define EPOCH_GROWTH 8u
 
-/* Count a sealed generation; *freeze: an epoch begins with it. */
-static void totals_add(struct apply_vector *state, uint64_t codes, bool *freeze)
+/* Count a sealed generation; true: an epoch begins with it. */
+static bool totals_add(struct vector_counters *counters, uint64_t codes)
 {
-    state->sealed_codes += codes;
-    *freeze = state->frozen_codes == 0 || state->sealed_codes / EPOCH_GROWTH >= state->frozen_codes;
-    if (*freeze) {
-        state->frozen_codes = state->sealed_codes;
+    counters->sealed_codes += codes;
+    const bool freeze = counters->frozen_codes == 0 ||
+                        counters->sealed_codes / EPOCH_GROWTH >= counters->frozen_codes;
+    if (freeze) {
+        counters->frozen_codes = counters->sealed_codes;
     }
-}
-
-/* The generations before the open one, as they were sealed one by one. */
-static enum error totals_load(struct apply_vector *state)
-{
-    const uint64_t count =
-        view_vector_counters(&state->apply->view, state->vector->number)->generation_count;
-    for (uint64_t i = 0; i + 1 < count && !state->totals_known; i++) {
-        struct generation generation;
-        const enum error error =
-            view_generation(&state->apply->view, state->vector->number, i, &generation);
-        if (error != OK) {
-            return error;
-        }
-        bool freeze;
-        totals_add(state, generation.code_count, &freeze);
-    }
-    state->totals_known = true;
-    return OK;
+    return freeze;
 }
 
 /* Add a slot's vector to the sum if the point is live as this transaction sees it. vector: from the
@@ -121,7 +104,7 @@ static enum error mean_so_far(struct apply_vector *state, const float **centre)
     const float *rotated =
         encode_rotate(state->vector, (const uint8_t *)mean, &state->scratch->encode);
     const float *earlier = state->centres.generation_centre;
-    const double earlier_weight = earlier != NULL ? (double)state->sealed_codes : 0.0;
+    const double earlier_weight = earlier != NULL ? (double)state->counters->sealed_codes : 0.0;
     const double weight = (double)state->codes;
     float *merged = scratch_need(&state->scratch->centre, size_product(dim, sizeof *merged));
     for (uint32_t i = 0; i < dim; i++) {
@@ -185,9 +168,6 @@ enum error apply_seal(struct apply_vector *state)
     if (error == OK) {
         error = apply_flush_generation(state, true);
     }
-    if (error == OK) {
-        error = totals_load(state);
-    }
     const float *centre;
     if (error == OK) {
         error = mean_so_far(state, &centre);
@@ -195,9 +175,7 @@ enum error apply_seal(struct apply_vector *state)
     if (error != OK) {
         return error;
     }
-    bool freeze;
-    totals_add(state, state->codes, &freeze);
-    if (freeze) {
+    if (totals_add(state->counters, state->codes)) {
         error = freeze_epoch(state, centre);
     }
     apply_generation_begin(state, state->centres.generation + 1, centre);

@@ -33,7 +33,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "index/collection.h"
+#include "index/centre_table.h"
+#include "index/plan.h"
 
 #define SETTINGS_FORMAT 2
 #define SETTINGS_HEADER_BYTES 20
@@ -64,6 +65,7 @@ struct database_options database_options_default(void)
         .max_open_collections = 512,
         .first_generation_codes = 1024,
         .generation_codes = 16384,
+        .partition_start_codes = 8192,
     };
 }
 
@@ -336,6 +338,8 @@ static void close_vectors(struct collection *collection)
     for (uint32_t i = 0; collection->vectors != NULL && i < collection->settings.vector_count;
          i++) {
         codec_free(collection->vectors[i].codec);
+        centre_cache_free(collection->vectors[i].centres);
+        maintenance_free(collection->vectors[i].maintenance);
     }
     free(collection->vectors);
 }
@@ -347,7 +351,9 @@ static void open_vectors(struct collection *collection, struct vector_shape *sha
     collection->vectors = allocate_zeroed(settings->vector_count + 1, sizeof *collection->vectors);
     for (uint32_t i = 0; i < settings->vector_count; i++) {
         struct collection_vector *vector = &collection->vectors[i];
-        *vector = (struct collection_vector){(uint16_t)i, &settings->vectors[i], NULL};
+        *vector = (struct collection_vector){.number = (uint16_t)i,
+                                             .settings = &settings->vectors[i],
+                                             .centres = centre_cache_new()};
         shapes[i] = (struct vector_shape){.dim = vector->settings->dim};
         if (vector->settings->dim > 0) {
             vector->codec = codec_new(vector->settings->dim, vector->settings->seed, NULL);

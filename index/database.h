@@ -19,6 +19,10 @@ struct database_options {
     /* Sizes of generations; tests set them small. Defaults: 1024 and 16384. */
     uint32_t first_generation_codes;
     uint32_t generation_codes;
+    /* Codes of a vector from which on they are divided into partitions, default 8192, and what a
+     * partition aims at, default 0: what the dims suggest. Tests set them small. */
+    uint32_t partition_start_codes;
+    uint32_t partition_codes;
 };
 struct database_options database_options_default(void);
 

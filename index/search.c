@@ -16,7 +16,9 @@
 #include <math.h>
 #include <time.h>
 
+#include "index/centre_table.h"
 #include "index/collection.h"
+#include "index/recall.h"
 #include "index/topk.h"
 #include "index/workspace.h"
 
@@ -57,6 +59,9 @@ struct search {
     struct topk topk;
     float floor; /* key that a score threshold asks for at least */
     bool any_dead;
+    bool exhaustive;    /* every live vector is scored exactly */
+    size_t value_lanes; /* of a block value */
+    const struct collection_vector *own;
     const uint64_t *excluded; /* ascending */
     size_t excluded_count;
     /* the chunk */
@@ -83,6 +88,7 @@ void search_workspace_free(struct search_workspace *workspace)
         return;
     }
     encode_scratch_release(&workspace->encode);
+    centre_query_release(&workspace->centres);
     struct scratch *all[] = {&workspace->query,   &workspace->centre, &workspace->candidates,
                              &workspace->second,  &workspace->bounds, &workspace->entries,
                              &workspace->excluded};
@@ -424,10 +430,26 @@ static enum error score_chunk(struct search *search)
 
 /* ---- the first stage ---- */
 
-/* Lanes 0..codes-1 of consecutive blocks that came through. */
-static void collect(struct search *search, const uint32_t *survivors, const float *bounds,
-                    const uint8_t *slots, size_t codes, struct centre_terms terms)
+/* Codes in a row: of a partition, or of a block value of a generation. */
+struct codes {
+    struct block_value value;
+    struct centre_terms terms;
+    const uint8_t *moved; /* NULL, or bits: lanes that are elsewhere by now */
+    size_t first_lane;    /* bit of the first */
+};
+
+static bool lane_moved(const struct codes *codes, size_t i)
 {
+    const size_t bit = codes->first_lane + i;
+    return codes->moved != NULL && (codes->moved[bit / 8] >> bit % 8 & 1) != 0;
+}
+
+/* Lanes of consecutive blocks from `begin` on that came through. */
+static void collect(struct search *search, const uint32_t *survivors, const float *bounds,
+                    const struct codes *all, size_t begin, size_t codes)
+{
+    const uint8_t *slots = all->value.slots + begin * 8;
+    const struct centre_terms terms = all->terms;
     struct candidate *next = search->candidates + search->candidate_count;
     for (size_t block = 0; block * CODEC_BLOCK_LANES < codes; block++) {
         const size_t first = block * CODEC_BLOCK_LANES;
@@ -437,6 +459,9 @@ static void collect(struct search *search, const uint32_t *survivors, const floa
         }
         for (; lanes != 0; lanes &= lanes - 1) {
             const size_t i = first + (size_t)__builtin_ctz(lanes);
+            if (lane_moved(all, begin + i)) {
+                continue;
+            }
             const float bound = bounds[i] + rounding(terms, bounds[i]);
             *next++ = (struct candidate){bound, load64(slots + i * 8)};
         }
@@ -445,9 +470,10 @@ static void collect(struct search *search, const uint32_t *survivors, const floa
     assert(search->candidate_count <= search->candidate_capacity);
 }
 
-static enum error scan_value(struct search *search, struct centre_terms terms,
-                             const struct block_value *value)
+static enum error scan_codes(struct search *search, const struct codes *all)
 {
+    const struct block_value *value = &all->value;
+    const struct centre_terms terms = all->terms;
     float *bounds = search->workspace->bounds.data;
     uint32_t survivors[SCAN_BLOCKS_MAX];
     const size_t block_bytes = codec_block_bytes(search->codec);
@@ -462,7 +488,7 @@ static enum error scan_value(struct search *search, struct centre_terms terms,
         codec_scan_blocks(search->codec, search->query, terms, value->blocks + block * block_bytes,
                           blocks, CODEC_EPSILON_1BIT, wanted - rounding(terms, wanted), survivors,
                           bounds);
-        collect(search, survivors, bounds, value->slots + first * 8, codes, terms);
+        collect(search, survivors, bounds, all, first, codes);
         search->stats->codes_scanned += codes;
         search->chunk_codes += codes;
         if (search->chunk_codes >= search->chunk_target) {
@@ -472,28 +498,56 @@ static enum error scan_value(struct search *search, struct centre_terms terms,
             }
         }
     }
-    return OK;
+    return worked(search, value->block_count * block_bytes);
 }
 
-static enum error scan_generation(struct search *search, const struct generation *generation)
+/* Every live vector, exactly. */
+static enum error score_codes(struct search *search, const struct codes *all)
+{
+    enum error error = OK;
+    for (size_t lane = 0; lane < all->value.code_count && error == OK; lane++) {
+        const uint64_t slot = load64(all->value.slots + lane * 8);
+        if (lane_moved(all, lane) || left_aside(search, slot)) {
+            continue;
+        }
+        struct vector_row row;
+        error = view_vector(search->view, search->vector, slot, &row);
+        if (error == OK) {
+            error = score_exact(search, slot, &row);
+        } else if (leave_out(search, error)) {
+            error = OK;
+        }
+    }
+    return error;
+}
+
+static struct centre_terms generation_terms(struct search *search,
+                                            const struct generation *generation)
 {
     const size_t bytes = codec_dim(search->codec) * sizeof(float);
     float *centre = scratch_need(&search->workspace->centre, bytes);
     if (generation->centre != NULL) {
         memcpy(centre, generation->centre, bytes);
     }
-    const struct centre_terms terms = codec_query_centre(
-        search->codec, search->query, generation->centre != NULL ? centre : NULL);
+    return codec_query_centre(search->codec, search->query,
+                              generation->centre != NULL ? centre : NULL);
+}
+
+static enum error search_generation(struct search *search, const struct generation *generation)
+{
+    struct codes codes = {.moved = generation->moved};
+    if (!search->exhaustive) {
+        codes.terms = generation_terms(search, generation);
+    }
     for (uint64_t i = 0; i < generation->value_count; i++) {
-        struct block_value value;
-        enum error error = view_blocks(search->view, search->vector, generation->number, i, &value);
+        enum error error =
+            view_blocks(search->view, search->vector, generation->number, i, &codes.value);
         if (error == OK) {
-            error = scan_value(search, terms, &value);
+            error = search->exhaustive ? score_codes(search, &codes) : scan_codes(search, &codes);
+            codes.first_lane += codes.value.code_count;
         } else if (leave_out(search, error)) {
             error = OK;
-        }
-        if (error == OK) {
-            error = worked(search, value.block_count * codec_block_bytes(search->codec));
+            codes.first_lane += search->value_lanes;
         }
         if (error != OK) {
             return error;
@@ -502,54 +556,89 @@ static enum error scan_generation(struct search *search, const struct generation
     return OK;
 }
 
-/* Every live vector of a generation, exactly. */
-static enum error score_generation(struct search *search, const struct generation *generation)
-{
-    for (uint64_t i = 0; i < generation->value_count; i++) {
-        struct block_value value;
-        enum error error = view_blocks(search->view, search->vector, generation->number, i, &value);
-        if (error != OK) {
-            if (leave_out(search, error)) {
-                continue;
-            }
-            return error;
-        }
-        for (size_t lane = 0; lane < value.code_count; lane++) {
-            const uint64_t slot = load64(value.slots + lane * 8);
-            if (left_aside(search, slot)) {
-                continue;
-            }
-            struct vector_row row;
-            error = view_vector(search->view, search->vector, slot, &row);
-            if (error == OK) {
-                error = score_exact(search, slot, &row);
-            } else if (leave_out(search, error)) {
-                error = OK;
-            }
-            if (error != OK) {
-                return error;
-            }
-        }
-    }
-    return OK;
-}
-
-static enum error each_generation(struct search *search,
-                                  enum error (*each)(struct search *search,
-                                                     const struct generation *generation))
+static enum error search_generations(struct search *search)
 {
     const uint64_t count = view_vector_counters(search->view, search->vector)->generation_count;
     for (uint64_t i = 0; i < count; i++) {
         struct generation generation;
         enum error error = view_generation(search->view, search->vector, i, &generation);
         if (error == OK) {
-            error = each(search, &generation);
+            error = search_generation(search, &generation);
         }
         if (error != OK) {
             return error;
         }
     }
     return OK;
+}
+
+/* ---- partitions ---- */
+
+/* Codes to read for the recall that is asked for. */
+static uint64_t wanted_codes(const struct search *search, const struct centre_table *table)
+{
+    const double recall =
+        search->request->recall > 0.0f ? (double)search->request->recall : RECALL_DEFAULT;
+    const double share = search->request->share > 0.0f
+                             ? (double)search->request->share
+                             : recall_prior_share(recall, table->codes, search->topk.k);
+    return (uint64_t)(share * (double)table->codes) + 1;
+}
+
+static enum error search_partition(struct search *search, const struct centre_table *table,
+                                   uint32_t index)
+{
+    struct partition partition;
+    enum error error = view_partition(search->view, search->vector, index, &partition);
+    if (error != OK) {
+        return leave_out(search, error) ? OK : error;
+    }
+    struct codes codes = {
+        .value = {partition.blocks, partition.slots, partition.block_count, partition.code_count}};
+    if (search->exhaustive) {
+        return score_codes(search, &codes);
+    }
+    codes.terms = codec_query_centre_plain(search->codec, search->query, partition.centre,
+                                           centre_table_square(table, index));
+    return scan_codes(search, &codes);
+}
+
+/* All of them, or the best until the share of codes that the recall asks for is read. */
+static enum error probe_partitions(struct search *search, const struct centre_table *table)
+{
+    const uint64_t wanted = search->exhaustive ? table->codes : wanted_codes(search, table);
+    struct centre_query *query = &search->workspace->centres;
+    centre_query_run(query, search->codec, search->metric, table, search->request->vector);
+    uint64_t read = 0;
+    enum error error = OK;
+    for (size_t i = 0; i < query->count && read < wanted && error == OK; i++) {
+        const uint32_t index = centre_query_at(query, i)->index;
+        read += table->entries[index].codes;
+        error = search_partition(search, table, index);
+    }
+    return error;
+}
+
+static enum error search_partitions(struct search *search)
+{
+    if (view_partition_count(search->view, search->vector) == 0) {
+        return OK;
+    }
+    const struct centre_table *table;
+    enum error error = centre_table_acquire(search->own, search->view, &table);
+    if (error == OK) {
+        search->stats->degraded |= table->damaged > 0;
+        error = probe_partitions(search, table);
+        centre_table_release(search->own, table);
+    }
+    return error;
+}
+
+/* Partitions first: the nearest of them make the threshold that the rest is measured by. */
+static enum error search_all(struct search *search)
+{
+    const enum error error = search_partitions(search);
+    return error == OK ? search_generations(search) : error;
 }
 
 /* ---- a search ---- */
@@ -646,11 +735,12 @@ static enum error run_search(struct search *search, size_t k)
     void *work = scratch_need(&workspace->encode.work, codec_work_bytes(search->codec));
     search->query = scratch_need(&workspace->query, codec_query_bytes(search->codec));
     codec_query_init(search->codec, search->metric, search->request->vector, search->query, work);
-    if (wants_exact(search, k)) {
-        return each_generation(search, score_generation);
+    search->exhaustive = wants_exact(search, k);
+    if (search->exhaustive) {
+        return search_all(search);
     }
     prepare_stages(search, k);
-    const enum error error = each_generation(search, scan_generation);
+    const enum error error = search_all(search);
     return error == OK ? score_chunk(search) : error;
 }
 
@@ -705,6 +795,9 @@ enum error collection_search(struct collection *collection, const struct view *v
         .settings = &collection->settings,
         .codec = collection_codec(collection, vector),
         .vector = vector,
+        .own = &collection->vectors[vector],
+        .value_lanes =
+            environment_blocks_per_value(collection->environment, vector) * CODEC_BLOCK_LANES,
         .metric = collection->settings.vectors[vector].metric,
         .view = view,
         .request = request,

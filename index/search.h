@@ -1,6 +1,7 @@
 /* Top-k search over one view: estimate, bound, rerank.
  *
- * 1-bit codes of all blocks, in place; what its upper bound lets through is scored by its 4-bit
+ * 1-bit codes of the partitions nearest to the query, as many as the recall asks for, and of the
+ * generations, in place; what its upper bound lets through is scored by its 4-bit
  * code; what that bound lets through is scored exactly from the stored floats. The k-th best EXACT
  * key so far is the threshold of all stages, so it only tightens. Below CODEC_SCAN_DIM_MIN dims,
  * for Manhattan and for exact requests every live vector is scored exactly. Returned keys are
@@ -25,6 +26,8 @@ struct search_request {
     bool has_threshold;
     float threshold_score;          /* client score; strictly better ones are kept */
     bool exact;                     /* score every live vector exactly */
+    float recall;                   /* expected, in [0.5, 1); 0: RECALL_DEFAULT, 0.99 */
+    float share;                    /* of the codes to read instead, in (0, 1]; 0: as recall says */
     const struct point_id *exclude; /* ids left out of the answer */
     size_t exclude_count;
     const struct filter *filter;  /* points that do not match are left out; NULL: none are */

@@ -1,8 +1,7 @@
 /* Walks of one snapshot, side by side.
  *
- * Slots are handed out in ascending order and codes are stored in order of arrival, so rows, stored
- * vectors and the lanes of each vector's block values are ascending lists: they are merged, and
- * nothing has to be remembered. "Exactly one code" is: strictly ascending, and there. */
+ * Rows, stored vectors and, once they are listed, the block codes of each vector are in order of
+ * their slots: they are merged. "Exactly one code" is: strictly ascending, and there. */
 #include "index/verify.h"
 
 #include <assert.h>
@@ -13,6 +12,7 @@
 
 #include "index/collection.h"
 #include "index/value.h"
+#include "index/verify_lanes.h"
 
 #define REPORTS_OF_A_KIND_MAX 1000u
 #define IDS_AT_ONCE 256u
@@ -28,21 +28,13 @@ enum kind {
     KIND_COUNT
 };
 
-/* Where the walk over the lanes of all generations is. */
+/* Where the walk over a vector's codes is. */
 struct lane_walk {
-    struct generation generation;
-    uint64_t generation_index;
-    struct block_value value;
-    uint64_t value_index;
-    size_t lane;    /* in the value: the next one */
-    uint64_t lanes; /* of the generation, so far */
-    bool in_generation, in_value;
-    const uint8_t *block; /* of the lane just read */
-    unsigned block_lane;
-    const float *centre; /* of the generation, in the scratch */
-    uint64_t slot;       /* of the lane just read */
-    bool any;            /* one was read */
-    bool pending;        /* it is not accounted for yet */
+    struct lane_list list;
+    size_t next;                    /* place to come */
+    const struct lane_place *place; /* the one just read */
+    uint64_t slot;                  /* of it */
+    bool pending;                   /* it is not accounted for yet */
     bool ended;
 };
 
@@ -50,7 +42,7 @@ struct lane_walk {
 struct verify_vector {
     const struct collection_vector *vector;
     struct lane_walk walk;
-    struct scratch generation_centre, epoch_centre;
+    struct scratch epoch_centre;
     uint32_t epoch; /* whose centre is in epoch_centre */
     bool epoch_known;
     uint64_t vectors, dead_lanes, last_slot;
@@ -101,101 +93,27 @@ static enum error survivable(enum error error)
 
 /* ---- lanes ---- */
 
-static void end_generation(struct verify *verify, struct verify_vector *of)
+static void lane_problem(void *context, const char *text)
 {
-    struct lane_walk *walk = &of->walk;
-    if (walk->lanes != walk->generation.code_count) {
-        problem(verify, KIND_COUNTER,
-                "generation %" PRIu64 " counts %" PRIu64 " codes but holds %" PRIu64,
-                walk->generation.number, walk->generation.code_count, walk->lanes);
-    }
-    walk->in_generation = false;
-    walk->generation_index++;
+    problem(context, KIND_BLOCK_CODE, "%s", text);
 }
 
-/* The next generation, with its centre copied; false at the end. */
-static bool begin_generation(struct verify *verify, struct verify_vector *of, enum error *error)
+/* Step to the next code. At the end walk->ended. */
+static void lane_next(struct verify *verify, struct verify_vector *of)
 {
     struct lane_walk *walk = &of->walk;
-    if (walk->generation_index >=
-        view_vector_counters(&verify->view, of->vector->number)->generation_count) {
-        return false;
-    }
-    *error = view_generation(&verify->view, of->vector->number, walk->generation_index,
-                             &walk->generation);
-    if (*error != OK) {
-        problem(verify, KIND_BLOCK_CODE, "generation at %" PRIu64 ": %s", walk->generation_index,
-                error_text(*error));
-        *error = survivable(*error);
-        walk->generation_index++;
-        return true;
-    }
-    walk->centre = NULL;
-    if (walk->generation.centre != NULL) {
-        const size_t bytes = of->vector->settings->dim * sizeof(float);
-        float *centre = scratch_need(&of->generation_centre, bytes);
-        walk->centre = memcpy(centre, walk->generation.centre, bytes);
-    }
-    walk->in_generation = true;
-    walk->value_index = 0;
-    walk->lanes = 0;
-    return true;
-}
-
-static void begin_value(struct verify *verify, struct verify_vector *of, enum error *error)
-{
-    struct lane_walk *walk = &of->walk;
-    *error = view_blocks(&verify->view, of->vector->number, walk->generation.number,
-                         walk->value_index, &walk->value);
-    if (*error != OK) {
-        problem(verify, KIND_BLOCK_CODE, "block value %" PRIu64 " of generation %" PRIu64 ": %s",
-                walk->value_index, walk->generation.number, error_text(*error));
-        *error = survivable(*error);
-        walk->value_index++;
+    if (walk->next == walk->list.count) {
+        walk->ended = true;
         return;
     }
-    walk->in_value = true;
-    walk->lane = 0;
-}
-
-/* Step to the next lane: walk->slot, block, block_lane. At the end walk->ended. */
-static enum error lane_next(struct verify *verify, struct verify_vector *of)
-{
-    struct lane_walk *walk = &of->walk;
-    enum error error = OK;
-    while (error == OK) {
-        if (walk->in_value && walk->lane < walk->value.code_count) {
-            break;
-        }
-        if (walk->in_value) {
-            walk->in_value = false;
-            walk->value_index++;
-        } else if (walk->in_generation && walk->value_index < walk->generation.value_count) {
-            begin_value(verify, of, &error);
-        } else if (walk->in_generation) {
-            end_generation(verify, of);
-        } else if (!begin_generation(verify, of, &error)) {
-            walk->ended = true;
-            return OK;
-        }
+    const struct lane_place *before = walk->place;
+    walk->place = &walk->list.places[walk->next++];
+    walk->slot = walk->place->slot;
+    if (before != NULL && before->slot == walk->slot) {
+        problem(verify, KIND_BLOCK_CODE, "slot %" PRIu64 " has more than one block code",
+                walk->slot);
     }
-    if (error != OK) {
-        return error;
-    }
-    const size_t lane = walk->lane++;
-    walk->lanes++;
-    const uint64_t previous = walk->slot;
-    walk->slot = load64(walk->value.slots + lane * 8);
-    walk->block =
-        walk->value.blocks + lane / CODEC_BLOCK_LANES * codec_block_bytes(of->vector->codec);
-    walk->block_lane = (unsigned)(lane % CODEC_BLOCK_LANES);
-    if (walk->any && walk->slot <= previous) {
-        problem(verify, KIND_BLOCK_CODE,
-                "block code of slot %" PRIu64 " behind that of slot %" PRIu64, walk->slot,
-                previous);
-    }
-    walk->any = walk->pending = true;
-    return OK;
+    walk->pending = true;
 }
 
 /* A lane without a row that has a vector: right for dead slots only. */
@@ -210,7 +128,7 @@ static void lane_without_row(struct verify *verify, struct verify_vector *of)
 }
 
 /* Go on to the lane of `slot`, or the first behind it. */
-static enum error lane_seek(struct verify *verify, struct verify_vector *of, uint64_t slot)
+static void lane_seek(struct verify *verify, struct verify_vector *of, uint64_t slot)
 {
     struct lane_walk *walk = &of->walk;
     while (!walk->ended && (!walk->pending || walk->slot < slot)) {
@@ -218,12 +136,8 @@ static enum error lane_seek(struct verify *verify, struct verify_vector *of, uin
             lane_without_row(verify, of);
             walk->pending = false;
         }
-        const enum error error = lane_next(verify, of);
-        if (error != OK) {
-            return error;
-        }
+        lane_next(verify, of);
     }
-    return OK;
 }
 
 /* ---- codes ---- */
@@ -234,20 +148,29 @@ static bool same_code(const uint8_t *a, struct code_factors x, const uint8_t *b,
     return memcmp(a, b, bytes) == 0 && memcmp(&x, &y, sizeof x) == 0;
 }
 
-static void check_block_code(struct verify *verify, struct verify_vector *of, uint64_t slot,
-                             const float *rotated)
+static enum error check_block_code(struct verify *verify, struct verify_vector *of, uint64_t slot,
+                                   const float *rotated)
 {
     const struct codec *codec = of->vector->codec;
     const size_t bytes = codec_code_bytes(codec, codec_first_bits(codec));
     uint8_t *stored = scratch_need(&verify->code, bytes);
     uint8_t *expected = scratch_need(&verify->expected, bytes);
     struct code_factors stored_factors, factors;
-    codec_block_get(codec, of->walk.block, of->walk.block_lane, stored, &stored_factors);
-    encode_rotated(of->vector, codec_first_bits(of->vector->codec), rotated, of->walk.centre,
-                   expected, &factors, &verify->scratch);
+    const uint8_t *block;
+    const float *centre;
+    unsigned lane;
+    const enum error error = lane_list_get(&of->walk.list, of->vector, &verify->view,
+                                           of->walk.place, &block, &lane, &centre);
+    if (error != OK) {
+        return survivable(error);
+    }
+    codec_block_get(codec, block, lane, stored, &stored_factors);
+    encode_rotated(of->vector, codec_first_bits(codec), rotated, centre, expected, &factors,
+                   &verify->scratch);
     if (!same_code(stored, stored_factors, expected, factors, bytes)) {
         problem(verify, KIND_ENCODING, "block code of slot %" PRIu64 " is not its vector's", slot);
     }
+    return OK;
 }
 
 static enum error load_epoch_centre(struct verify *verify, struct verify_vector *of, uint32_t epoch,
@@ -313,21 +236,16 @@ static enum error check_vector(struct verify *verify, struct verify_vector *of, 
     if (error == OK && readable) {
         error = check_row_code(verify, of, slot, rotated, &row);
     }
-    if (error == OK) {
-        error = lane_seek(verify, of, slot);
-    }
     if (error != OK) {
         return error;
     }
+    lane_seek(verify, of, slot);
     if (of->walk.ended || of->walk.slot != slot) {
         problem(verify, KIND_BLOCK_CODE, "slot %" PRIu64 " has no 1-bit code", slot);
         return OK;
     }
-    if (readable) {
-        check_block_code(verify, of, slot, rotated);
-    }
     of->walk.pending = false;
-    return OK;
+    return readable ? check_block_code(verify, of, slot, rotated) : OK;
 }
 
 /* ---- rows ---- */
@@ -508,11 +426,20 @@ static enum error finish_vectors(struct verify *verify)
         if (of->vector->codec == NULL) {
             continue;
         }
-        error = lane_seek(verify, of, UINT64_MAX);
+        lane_seek(verify, of, UINT64_MAX);
         verify->walked = of;
-        if (error == OK) {
-            error =
-                view_each_vector(&verify->view, of->vector->number, check_stored_vector, verify);
+        error = view_each_vector(&verify->view, of->vector->number, check_stored_vector, verify);
+    }
+    return error;
+}
+
+static enum error list_lanes(struct verify *verify)
+{
+    enum error error = OK;
+    for (uint32_t i = 0; i < verify->vector_count && error == OK; i++) {
+        struct verify_vector *of = &verify->vectors[i];
+        if (of->vector->codec != NULL) {
+            error = lane_list_load(&of->walk.list, of->vector, &verify->view, lane_problem, verify);
         }
     }
     return error;
@@ -521,6 +448,9 @@ static enum error finish_vectors(struct verify *verify)
 static enum error verify_view(struct verify *verify)
 {
     enum error error = view_check_all(&verify->view, checksum_problem, verify);
+    if (error == OK) {
+        error = list_lanes(verify);
+    }
     if (error == OK) {
         error = view_each_row(&verify->view, check_row, verify);
     }
@@ -549,7 +479,7 @@ static void vectors_begin(struct verify *verify)
 static void vectors_end(struct verify *verify)
 {
     for (uint32_t i = 0; i < verify->vector_count; i++) {
-        scratch_release(&verify->vectors[i].generation_centre);
+        lane_list_release(&verify->vectors[i].walk.list);
         scratch_release(&verify->vectors[i].epoch_centre);
     }
     free(verify->vectors);

@@ -2,6 +2,7 @@
 #ifndef KITH_INDEX_WORKSPACE_H
 #define KITH_INDEX_WORKSPACE_H
 
+#include "index/centre_table.h"
 #include "index/scratch.h"
 #include "index/search.h"
 
@@ -15,6 +16,7 @@ struct search_workspace {
     struct scratch bounds;     /* float[] of one scan call */
     struct scratch entries;    /* struct topk_entry[k] */
     struct scratch excluded;   /* u64 slots */
+    struct centre_query centres;
 };
 
 #endif

@@ -79,6 +79,32 @@ enum error write_epoch(struct write *write, uint16_t vector, uint32_t epoch, con
 
 /* ---- generations ---- */
 
+/* Bits of the lanes that are in partitions, checked on their first read. */
+static enum error read_moved(uint16_t vector, _Atomic uint64_t *word, struct generation *generation)
+{
+    const uint64_t locator = word == NULL ? 0 : atomic_load_explicit(word, memory_order_relaxed);
+    if (locator == 0) {
+        return OK;
+    }
+    const struct span value = locator_span(locator);
+    if ((locator & LOCATOR_CHECKED) == 0) {
+        const struct key key = key_centre(MAIN_MOVED, vector, generation->number);
+        const enum error error =
+            stored_check(key_span(&key), value, KIND_MOVED, FORMAT_PAGED_HEADER_BYTES);
+        if (error != OK) {
+            return error;
+        }
+        atomic_fetch_or_explicit(word, LOCATOR_CHECKED, memory_order_relaxed);
+    }
+    const uint64_t bytes = load32(value.data + 16);
+    if (load64(value.data + 8) != generation->number || bytes * 8 < generation->code_count ||
+        bytes > value.bytes - FORMAT_PAGED_HEADER_BYTES) {
+        return ERROR_CORRUPT;
+    }
+    generation->moved = value.data + FORMAT_PAGED_HEADER_BYTES;
+    return OK;
+}
+
 enum error view_generation(const struct view *view, uint16_t vector, uint64_t i,
                            struct generation *out)
 {
@@ -96,6 +122,11 @@ enum error view_generation(const struct view *view, uint16_t vector, uint64_t i,
         .value_count = array_get(&version->generations, at + GENERATION_VALUES),
         .sealed = (array_get(&version->generations, at + GENERATION_FLAGS) & FLAG_SEALED) != 0,
     };
+    const enum error error =
+        read_moved(vector, array_at(&version->generations, at + GENERATION_MOVED), out);
+    if (error != OK) {
+        return error;
+    }
     _Atomic uint64_t *word = array_at(&version->generations, at + GENERATION_CENTRE);
     if (atomic_load_explicit(word, memory_order_relaxed) == 0) {
         return OK;

@@ -177,6 +177,7 @@ static enum error check_main(struct walk *walk, struct span key, struct span val
         [MAIN_CENTRE] = {KIND_CENTRE, 11, FORMAT_PAGED_HEADER_BYTES},
         [MAIN_EPOCH] = {KIND_EPOCH, 11, FORMAT_PAGED_HEADER_BYTES},
         [MAIN_DEAD] = {KIND_DEAD, 9, FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES},
+        [MAIN_MOVED] = {KIND_MOVED, 11, FORMAT_PAGED_HEADER_BYTES},
     };
     const struct check *check = (const struct check *)walk;
     const uint8_t which = key.data[0];
@@ -219,6 +220,24 @@ static enum error check_blocks(struct walk *walk, struct span key, struct span v
                 layout != NULL ? layout->value_bytes : FORMAT_PAGED_HEADER_BYTES);
     if (layout == NULL) {
         complain_stray((const struct check *)walk, key);
+    }
+    return OK;
+}
+
+static enum error check_partition(struct walk *walk, struct span key, struct span value)
+{
+    const struct check *check = (const struct check *)walk;
+    const struct layout *layout = key.bytes == 10 ? key_layout(walk, key) : NULL;
+    if (layout == NULL) {
+        complain_stray(check, key);
+        return OK;
+    }
+    check_value(check, key, value, KIND_PARTITION, FORMAT_PAGED_HEADER_BYTES);
+    struct partition partition;
+    if (partition_open(layout, value, load64_big(key.data + 2), &partition) != OK) {
+        char text[48];
+        key_text(key, text);
+        complain(check, "partition of key %s does not hold what it says", text);
     }
     return OK;
 }
@@ -267,7 +286,7 @@ enum error view_check_all(const struct view *view, void (*report)(void *context,
     } tables[] = {
         {"main", TABLE_MAIN, check_main},       {"ids", TABLE_IDS, check_id},
         {"rows", TABLE_ROWS, check_row},        {"runs", TABLE_RUNS, check_run},
-        {"blocks", TABLE_BLOCKS, check_blocks},
+        {"blocks", TABLE_BLOCKS, check_blocks}, {"parts", TABLE_PARTITIONS, check_partition},
     };
     enum error error = OK;
     for (size_t i = 0; i < sizeof tables / sizeof *tables && error == OK; i++) {

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,7 +20,8 @@
 #define SHAPE_CODE_BYTES_MAX 65536u
 #define SHAPE_BLOCK_BYTES_MAX (1u << 20)
 
-static const char *const table_names[TABLE_COUNT] = {NULL, "ids", "rows", "runs", "blocks"};
+static const char *const table_names[TABLE_COUNT] = {NULL,   "ids",    "rows",
+                                                     "runs", "blocks", "parts"};
 
 char *environment_path(const struct store *store, uint64_t directory)
 {
@@ -170,8 +172,32 @@ static enum error open_map(struct environment *environment, uint64_t bytes)
 
 /* ---- the gate ---- */
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t environment_oldest_reader_ns(struct environment *environment)
+{
+    versions_reclaim(environment);
+    const struct version *current = atomic_load(&environment->current);
+    const uint64_t now = now_ns();
+    uint64_t oldest = 0;
+    for (const struct version *v = environment->living; v != NULL; v = v->next) {
+        if (v != current && now - v->replaced_ns > oldest) {
+            oldest = now - v->replaced_ns;
+        }
+    }
+    return oldest;
+}
+
 void environment_publish(struct environment *environment, struct version *version)
 {
+    if (environment->living != NULL) {
+        environment->living->replaced_ns = now_ns();
+    }
     version->next = environment->living;
     environment->living = version;
     environment->living_count++;

@@ -20,9 +20,18 @@
 #include <stdatomic.h>
 
 #include "storage/array.h"
+#include "storage/partitions.h"
 #include "storage/store_private.h"
 
-enum table { TABLE_MAIN, TABLE_IDS, TABLE_ROWS, TABLE_RUNS, TABLE_BLOCKS, TABLE_COUNT };
+enum table {
+    TABLE_MAIN,
+    TABLE_IDS,
+    TABLE_ROWS,
+    TABLE_RUNS,
+    TABLE_BLOCKS,
+    TABLE_PARTITIONS,
+    TABLE_COUNT
+};
 
 /* The mapped file, as of one version: what LMDB hands out lies in here or is damaged. */
 struct extent {
@@ -47,6 +56,7 @@ enum generation_word {
     GENERATION_FLAGS,
     GENERATION_CENTRE, /* locator */
     GENERATION_FIRST,  /* its first value's index in version.blocks */
+    GENERATION_MOVED,  /* locator, or 0 */
     GENERATION_WORDS = 8
 };
 
@@ -56,6 +66,8 @@ enum generation_word {
 struct version_vector {
     struct vector_counters counters;
     uint64_t generation_count, run_count;
+    uint64_t partition_count;  /* indexes are below it */
+    struct array partitions;   /* locators, by index; 0: empty */
     struct array generations;  /* words, by index */
     struct array blocks;       /* locators, in order of generation and value */
     struct array run_slots;    /* first slots, ascending */
@@ -67,6 +79,7 @@ struct version_vector {
 struct version {
     struct environment *environment;
     struct version *next;   /* in the list of the living or of the spare ones */
+    uint64_t replaced_ns;   /* when a newer one was published; the writer's */
     MDB_txn **transactions; /* one per reader: of one snapshot; reset while spare */
     struct extent extent;
     struct counters counters;
@@ -80,11 +93,18 @@ struct reader_pin {
 };
 
 /* What a write changed of the values reached by locators. */
-enum change_kind { CHANGE_GENERATION, CHANGE_BLOCKS, CHANGE_RUN, CHANGE_DEAD, CHANGE_EPOCH };
+enum change_kind {
+    CHANGE_GENERATION,
+    CHANGE_BLOCKS,
+    CHANGE_RUN,
+    CHANGE_DEAD,
+    CHANGE_EPOCH,
+    CHANGE_PARTITION
+};
 struct changed {
     enum change_kind kind;
     uint16_t vector; /* but of CHANGE_DEAD */
-    uint64_t number; /* generation, first slot, chunk or epoch */
+    uint64_t number; /* generation, first slot, chunk, epoch or partition */
     uint64_t value;  /* of CHANGE_BLOCKS */
 };
 
@@ -176,6 +196,12 @@ enum error environment_reopen(struct environment *environment, uint64_t bytes) M
 /* Wait until a further version can be made: one that a reader gives back, when as many as there may
  * be are pinned. */
 void environment_wait_for_version(struct environment *environment);
+
+/* ---- partitions.c ---- */
+
+/* What a partition's value holds, wherever it says it does; its checksum is not looked at. */
+enum error partition_open(const struct layout *layout, struct span value, uint64_t index,
+                          struct partition *out) MUST_CHECK;
 
 /* ---- the rest ---- */
 

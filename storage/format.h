@@ -9,8 +9,8 @@
  *     03                     NEXT      header, u64 next directory number
  *     04 alias[1..255]       ALIAS     header, name of a collection[1..255]
  *
- * DIR/collections/N, tables "ids", "rows", "runs", "blocks", and the main table for what is small
- * or few: its leaf is written by every commit anyway. V is the vector's number, u16.
+ * DIR/collections/N, tables "ids", "rows", "runs", "blocks", "parts", and the main table for what
+ * is small or few: its leaf is written by every commit anyway. V is the vector's number, u16.
  *
  *     table   key                      value
  *     main    01                       COLLECTION  header, u64 directory number
@@ -22,6 +22,8 @@
  *     main    04 V u64 number          CENTRE      of a generation, whole pages
  *     main    05 V u64 epoch           EPOCH       its centre, whole pages
  *     main    06 u64 chunk             DEAD        a bit for each of 16,384 slots, whole pages
+ *     main    07 V u64 number          MOVED       lanes of a generation that are in partitions by
+ *                                                  now, whole pages; none: no lane
  *     ids     00 u64 number            ID          header, u64 slot
  *     ids     01 UUID[16]              ID          the same
  *     rows    u64 slot                 ROW         header, u64 version, point id[17], u8 n,
@@ -29,6 +31,7 @@
  *                                                  byte V/8 is set, payload[0..]
  *     runs    V u64 first slot         RUN         whole pages
  *     blocks  V u64 gen. u64 value     BLOCKS      whole pages
+ *     parts   V u64 index              PARTITION   whole pages; flags: index/plan_private.h
  *
  * The header every value begins with:
  *
@@ -54,6 +57,14 @@
  *                        the blocks, as codec_block_put makes them: u8 column[][16], f32 f_mul[32],
  *                        f32 f_add[32], at 2 bits a dim (32 to 256 dims) u8 heavy[32];
  *                        u64 slot[32 * blocks], behind them so that a scan does not touch them
+ *
+ *     MOVED              8..15 u64 generation, 16..19 u32 bytes, 20..47 zero; u8[bytes], lane i is
+ *                        bit i%8 of byte i/8
+ *
+ *     PARTITION          8..15 u64 index, 16..19 u32 code count, 20..23 u32 block bytes, 24..27 u32
+ *                        dim, 28..31 f32 radius, 32..47 zero; f32 centre[dim], not rotated, zeros
+ * up to the next 64-byte border; blocks of 32 codes, as many as the count needs; u64 slot[32 *
+ * blocks]
  *
  *     RUN                8..15 u64 first slot, 16..19 u32 count, 20..23 u32 epoch of the codes,
  *                        24..27 u32 dim, 28..31 u32 code bytes, 32..47 zero;
@@ -82,6 +93,8 @@
 #define FORMAT_DEAD_CHUNK_SLOTS (UINT64_C(1) << FORMAT_DEAD_CHUNK_BITS)
 #define FORMAT_DEAD_CHUNK_BYTES ((size_t)FORMAT_DEAD_CHUNK_SLOTS / 8)
 
+#define FORMAT_PARTITIONS_MAX (UINT32_C(1) << 24) /* indexes: 4 billion codes of a vector */
+
 #define FORMAT_NAME_BYTES_MAX 255u
 #define FORMAT_SETTINGS_BYTES_MAX ((size_t)1 << 20)
 
@@ -99,6 +112,8 @@ enum value_kind {
     KIND_ROW = 11,
     KIND_RUN = 12,
     KIND_BLOCKS = 13,
+    KIND_PARTITION = 14,
+    KIND_MOVED = 15,
     KIND_ALIAS = 20,
 };
 
@@ -114,6 +129,7 @@ enum main_key {
     MAIN_CENTRE = 4,
     MAIN_EPOCH = 5,
     MAIN_DEAD = 6,
+    MAIN_MOVED = 7,
 };
 enum catalog_key { CATALOG_FORMAT = 1, CATALOG_NAME = 2, CATALOG_NEXT = 3, CATALOG_ALIAS = 4 };
 

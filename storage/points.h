@@ -34,6 +34,9 @@ struct vector_counters {
     uint64_t dead_count;   /* dead slots whose codes of it are still stored */
     uint64_t epoch_count;  /* second-stage centres; epoch 0 is the origin and has no row */
     uint64_t generation_count;
+    uint64_t partition_stamp; /* grows by one with every commit that changes partitions */
+    uint64_t sealed_codes;    /* of all generations sealed so far, dropped ones too */
+    uint64_t frozen_codes;    /* the same at the time of the newest epoch */
 };
 
 /* Which vectors a point has. */
@@ -80,6 +83,7 @@ struct generation {
     uint64_t value_count; /* block values */
     bool sealed;
     const uint8_t *centre; /* rotated, float[dim] unaligned, or NULL for the origin */
+    const uint8_t *moved;  /* bit i%8 of byte i/8: lane i is in a partition by now; NULL: none is */
 };
 /* i < view_vector_counters()->generation_count; generations dropped later in life will leave gaps
  * in number, not in i. */

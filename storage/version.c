@@ -62,6 +62,8 @@ static void release_arrays(struct version *version)
         array_release(&vector->run_locators);
         array_release(&vector->run_hints);
         array_release(&vector->epochs);
+        array_release(&vector->partitions);
+        vector->partition_count = 0;
         *vector = (struct version_vector){0};
     }
     array_release(&version->dead);
@@ -261,6 +263,12 @@ static enum error take_generation(struct version *version, struct span key, stru
         set_generation_word(vector, index, GENERATION_FIRST, first);
         vector->generation_count++;
     }
+    uint64_t moved = 0;
+    const struct key moved_key = key_centre(MAIN_MOVED, v, number);
+    error = load_locator(version, version->environment->tables[TABLE_MAIN], &moved_key, &moved);
+    if (error != OK && error != ERROR_NOT_FOUND) {
+        return error;
+    }
     const uint16_t flags = value_flags(record.data);
     if (flags & FLAG_HAS_CENTRE) {
         const struct key centre_key = key_centre(MAIN_CENTRE, v, number);
@@ -275,7 +283,25 @@ static enum error take_generation(struct version *version, struct span key, stru
                         load64(record.data + FORMAT_HEADER_BYTES + 8));
     set_generation_word(vector, index, GENERATION_FLAGS, flags);
     set_generation_word(vector, index, GENERATION_CENTRE, centre);
+    set_generation_word(vector, index, GENERATION_MOVED, moved);
     return OK;
+}
+
+/* A dropped generation: those behind it move up. Its block values stay in their array until the
+ * next opening, reached by nobody. */
+static void remove_generation(struct version *version, uint16_t v, uint64_t number)
+{
+    struct version_vector *vector = version_vector_of(version, v);
+    uint64_t index;
+    if (vector == NULL || !version_find_generation(vector, number, &index)) {
+        return;
+    }
+    const uint64_t end = vector->generation_count * GENERATION_WORDS;
+    for (uint64_t at = index * GENERATION_WORDS; at < end; at++) {
+        const uint64_t next = at + GENERATION_WORDS;
+        array_set(&vector->generations, at, next < end ? array_get(&vector->generations, next) : 0);
+    }
+    vector->generation_count--;
 }
 
 /* ---- runs ---- */
@@ -377,6 +403,36 @@ static enum error take_blocks(struct version *version, struct span key, const MD
                   locator);
     }
     return OK;
+}
+
+static enum error take_partition(struct version *version, struct span key, const MDB_val *value)
+{
+    uint64_t locator;
+    const enum error error = locator_make(&version->extent, value, &locator);
+    if (error != OK || key.bytes != 10) {
+        return error == OK ? ERROR_CORRUPT : error;
+    }
+    struct version_vector *vector = version_vector_of(version, load16_big(key.data));
+    const uint64_t index = load64_big(key.data + 2);
+    if (vector == NULL) {
+        return OK; /* not reached by readers; verify reports it */
+    }
+    if (index > FORMAT_PARTITIONS_MAX) {
+        return ERROR_CORRUPT;
+    }
+    array_set(&vector->partitions, index, locator);
+    if (index >= vector->partition_count) {
+        vector->partition_count = index + 1;
+    }
+    return OK;
+}
+
+static void remove_partition(struct version *version, uint16_t v, uint64_t index)
+{
+    struct version_vector *vector = version_vector_of(version, v);
+    if (vector != NULL && index < vector->partition_count) {
+        array_set(&vector->partitions, index, 0);
+    }
 }
 
 static enum error take_dead(struct version *version, struct span key, const MDB_val *value)
@@ -523,6 +579,9 @@ enum error version_load(struct version *version)
     if (error == OK) {
         error = walk(version, TABLE_BLOCKS, take_blocks);
     }
+    if (error == OK) {
+        error = walk(version, TABLE_PARTITIONS, take_partition);
+    }
     return error == OK ? walk(version, TABLE_RUNS, take_run) : error;
 }
 
@@ -536,6 +595,8 @@ static void copy_arrays(struct version *version, const struct version *before)
         struct version_vector *to = &version->vectors[i];
         to->generation_count = from->generation_count;
         to->run_count = from->run_count;
+        to->partition_count = from->partition_count;
+        array_copy(&to->partitions, &from->partitions);
         array_copy(&to->generations, &from->generations);
         array_copy(&to->blocks, &from->blocks);
         array_copy(&to->run_slots, &from->run_slots);
@@ -553,6 +614,7 @@ static struct key changed_key(const struct changed *changed)
     case CHANGE_BLOCKS:
         return key_blocks(changed->vector, changed->number, changed->value);
     case CHANGE_RUN:
+    case CHANGE_PARTITION:
         return key_run(changed->vector, changed->number);
     case CHANGE_DEAD:
         return key_dead(changed->number);
@@ -565,17 +627,29 @@ static struct key changed_key(const struct changed *changed)
 static enum error take_changed(struct version *version, const struct changed *changed)
 {
     const struct key key = changed_key(changed);
-    const enum table table = changed->kind == CHANGE_BLOCKS ? TABLE_BLOCKS
-                             : changed->kind == CHANGE_RUN  ? TABLE_RUNS
-                                                            : TABLE_MAIN;
+    const enum table table = changed->kind == CHANGE_BLOCKS      ? TABLE_BLOCKS
+                             : changed->kind == CHANGE_RUN       ? TABLE_RUNS
+                             : changed->kind == CHANGE_PARTITION ? TABLE_PARTITIONS
+                                                                 : TABLE_MAIN;
     MDB_val lmdb_key = lmdb_value(key_span(&key)), value;
     const int result =
         mdb_get(version->transactions[0], version->environment->tables[table], &lmdb_key, &value);
+    if (result == MDB_NOTFOUND && changed->kind == CHANGE_GENERATION) {
+        remove_generation(version, changed->vector, changed->number);
+        return OK;
+    }
+    if (result == MDB_NOTFOUND && changed->kind == CHANGE_PARTITION) {
+        remove_partition(version, changed->vector, changed->number);
+        return OK;
+    }
     if (result != 0) {
         return result == MDB_NOTFOUND ? ERROR_CORRUPT : error_of_lmdb(result);
     }
     if (table == TABLE_BLOCKS) {
         return take_blocks(version, key_span(&key), &value);
+    }
+    if (table == TABLE_PARTITIONS) {
+        return take_partition(version, key_span(&key), &value);
     }
     return table == TABLE_RUNS ? take_run(version, key_span(&key), &value)
                                : take_main(version, key_span(&key), &value);

@@ -2,7 +2,9 @@
  * verified, after every step. */
 #include "index_fixture.h"
 
-#define STEPS 60
+#include "index/plan.h"
+
+#define STEPS 120
 #define OPS_A_GROUP 4
 
 struct run {
@@ -11,6 +13,7 @@ struct run {
     uint64_t random;
     /* how the staged search did, over the whole run */
     uint64_t wanted, found;
+    uint64_t steps; /* of maintenance */
 };
 
 /* One random op, applied to the model as the collection will see it: version `operation`. */
@@ -245,6 +248,17 @@ static void check_searches(struct run *run)
     }
 }
 
+/* A few steps of maintenance, or all there are. */
+static void maintain(struct run *run)
+{
+    uint64_t steps;
+    const uint64_t most = random_below(&run->random, 4) == 0 ? 1000 : 3;
+    assert_int_equal(collection_maintain(run->fixture.collection, 2,
+                                         random_below(&run->random, 3) == 0, most, &steps),
+                     OK);
+    run->steps += steps;
+}
+
 static void run_steps(uint32_t dim, enum metric metric, uint64_t first_slot, uint64_t seed)
 {
     static struct run run;
@@ -255,6 +269,8 @@ static void run_steps(uint32_t dim, enum metric metric, uint64_t first_slot, uin
     for (int step = 0; step < STEPS; step++) {
         if (random_below(&run.random, 8) == 0) {
             fixture_reopen(&run.fixture);
+        } else if (random_below(&run.random, 2) == 0) {
+            maintain(&run);
         } else {
             apply_group(&run);
         }
@@ -267,6 +283,7 @@ static void run_steps(uint32_t dim, enum metric metric, uint64_t first_slot, uin
     }
     if (run.wanted > 0) {
         assert_true((double)run.found >= 0.995 * (double)run.wanted);
+        assert_true(run.steps > 20);
     }
     model_end(&run.model);
     fixture_end(&run.fixture);

@@ -1,0 +1,153 @@
+/* Applying a plan: puts of finished values, and the counters. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "index/plan_private.h"
+
+#define READER_AGE_MAX_NS UINT64_C(1000000000)
+
+static struct partition stored_form(const struct planned *planned)
+{
+    const size_t blocks = (planned->code_count + CODEC_BLOCK_LANES - 1) / CODEC_BLOCK_LANES;
+    return (struct partition){
+        .centre = (const uint8_t *)planned->centre,
+        .blocks = planned->blocks,
+        .slots = (const uint8_t *)planned->slots,
+        .block_count = blocks,
+        .code_count = planned->code_count,
+        .radius = (float)sqrt(planned->square_sum / (double)planned->code_count),
+        .flags = planned->flags,
+    };
+}
+
+static enum error put_partitions(struct write *write, const struct plan *plan)
+{
+    enum error error = OK;
+    for (size_t i = 0; i < plan->count && error == OK; i++) {
+        const struct planned *planned = &plan->partitions[i];
+        if (planned->remove) {
+            error = write_partition_remove(write, plan->vector, planned->index);
+        } else {
+            const struct partition partition = stored_form(planned);
+            error = write_partition(write, plan->vector, planned->index, &partition);
+        }
+        failpoint("index-plan-partition");
+    }
+    return error;
+}
+
+static enum error put_generation(struct write *write, const struct plan *plan)
+{
+    if (!plan->moves) {
+        return OK;
+    }
+    enum error error;
+    if (plan->drop) {
+        error = write_generation_drop(write, plan->vector, plan->generation);
+        if (error == OK) {
+            write_vector_counters(write, plan->vector)->generation_count--;
+        }
+    } else {
+        error = write_moved(write, plan->vector, plan->generation, plan->moved, plan->moved_bytes);
+    }
+    failpoint("index-plan-generation");
+    return error;
+}
+
+/* The table of the centres as the commit will leave them. */
+static void advance_table(const struct collection_vector *vector, const struct centre_table *table,
+                          const struct plan *plan)
+{
+    struct centre_change *changes =
+        allocate(size_product(plan->count + 1, sizeof(struct centre_change)));
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct planned *planned = &plan->partitions[i];
+        changes[i] = (struct centre_change){.index = planned->index};
+        if (!planned->remove) {
+            const struct partition partition = stored_form(planned);
+            changes[i].centre = planned->has_new_centre ? partition.centre : NULL;
+            changes[i].entry = (struct centre_entry){(uint32_t)partition.code_count,
+                                                     partition.radius, partition.flags};
+        }
+    }
+    centre_table_advance(vector, table, changes, plan->count);
+    free(changes);
+}
+
+static enum error apply_in(struct write *write, const struct collection_vector *vector,
+                           const struct view *view, const struct plan *plan)
+{
+    struct vector_counters *counters = write_vector_counters(write, plan->vector);
+    if (counters->partition_stamp != plan->stamp) {
+        return ERROR_BUSY;
+    }
+    if (counters->dead_count < plan->dead_out) {
+        return ERROR_CORRUPT;
+    }
+    const struct centre_table *table;
+    enum error error = centre_table_acquire(vector, view, &table);
+    if (error == OK) {
+        error = put_partitions(write, plan);
+        if (error == OK) {
+            error = put_generation(write, plan);
+        }
+        if (error == OK) {
+            counters->dead_count -= plan->dead_out;
+            counters->partition_stamp++;
+            advance_table(vector, table, plan);
+        }
+        centre_table_release(vector, table);
+    }
+    return error;
+}
+
+enum error collection_apply_plan(struct collection *collection, const struct plan *plan)
+{
+    const struct collection_vector *vector = &collection->vectors[plan->vector];
+    if (environment_oldest_reader_ns(collection->environment) > READER_AGE_MAX_NS) {
+        return ERROR_BUSY;
+    }
+    struct write *write;
+    enum error error = write_begin(collection->environment, &write);
+    if (error != OK) {
+        return error;
+    }
+    struct view view;
+    error = view_open(collection->environment, database_writer_reader(collection->database), &view);
+    if (error == OK) {
+        error = apply_in(write, vector, &view, plan);
+        view_close(&view);
+    }
+    if (error != OK) {
+        write_abort(write);
+        return error;
+    }
+    failpoint("index-plan-applied");
+    error = write_commit(write);
+    if (error != OK) {
+        centre_table_forget(vector, plan->stamp + 1);
+    }
+    return error;
+}
+
+enum error collection_maintain(struct collection *collection, uint32_t reader, bool idle,
+                               uint64_t steps_max, uint64_t *steps)
+{
+    struct plan_scratch *scratch = plan_scratch_new();
+    enum error error = OK;
+    *steps = 0;
+    for (uint32_t v = 0; v < collection->settings.vector_count && error == OK; v++) {
+        enum plan_state state = PLAN_AGAIN;
+        while (error == OK && state != PLAN_NOTHING && *steps < steps_max) {
+            struct plan *plan;
+            error = collection_plan(collection, (uint16_t)v, reader, idle, scratch, &state, &plan);
+            if (error == OK && state == PLAN_READY) {
+                error = collection_apply_plan(collection, plan);
+                ++*steps;
+            }
+            plan_free(plan);
+        }
+    }
+    plan_scratch_free(scratch);
+    return error;
+}
