@@ -218,7 +218,7 @@ static enum error check_row_code(struct verify *verify, struct verify_vector *of
     return OK;
 }
 
-/* Vector, 4-bit code and 1-bit code of a live slot. */
+/* Vector, 4-bit code and block code of a live slot. */
 static enum error check_vector(struct verify *verify, struct verify_vector *of, uint64_t slot)
 {
     struct vector_row row;
@@ -241,7 +241,7 @@ static enum error check_vector(struct verify *verify, struct verify_vector *of, 
     }
     lane_seek(verify, of, slot);
     if (of->walk.ended || of->walk.slot != slot) {
-        problem(verify, KIND_BLOCK_CODE, "slot %" PRIu64 " has no 1-bit code", slot);
+        problem(verify, KIND_BLOCK_CODE, "slot %" PRIu64 " has no block code", slot);
         return OK;
     }
     of->walk.pending = false;
