@@ -170,7 +170,7 @@ static void test_a_point_without_codes(void **state)
     assert_int_equal(write_commit(write), OK);
     struct reports reports;
     assert_true(problems_of(&fixture, &reports) >= 2);
-    expect_problem(&fixture, "has no 1-bit code");
+    expect_problem(&fixture, "has no block code");
     expect_problem(&fixture, "vector of slot");
     fixture_end(&fixture);
 }
@@ -256,7 +256,7 @@ static void test_block_codes(void **state)
     fixture_end(&fixture);
     begin(&fixture, 0);
     rewrite_value(&fixture, change_slot);
-    expect_problem(&fixture, "1-bit code");
+    expect_problem(&fixture, "block code");
     fixture_end(&fixture);
 }
 
