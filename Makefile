@@ -64,7 +64,7 @@ LLHTTP_OBJ := $(BUILD)/llhttp/llhttp.o $(BUILD)/llhttp/api.o $(BUILD)/llhttp/htt
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
 
 .PHONY: all help deps test unit check format asan tsan fuzz bench bench-codec crash model recall \
-	differential docker-test install demo clean layers
+	codec-stats differential docker-test install demo clean layers
 all: $(BUILD)/kith
 ifeq ($(BUILD),build/release)
 	@ln -sfn release/kith build/kith
@@ -90,7 +90,9 @@ $(BUILD)/tests/%: tests/unit/%.c $(LIBOBJ) $(LLHTTP_OBJ)
 	@echo 'CC $@'
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(filter %.o,$^) -lcmocka $(LIBS)
 
-$(BUILD)/tests/family_test: $(BUILD)/tests/family.o
+# What some tests and benchmarks share.
+HELPERS := $(BUILD)/tests/family.o $(BUILD)/tests/staged.o
+$(BUILD)/tests/family_test $(BUILD)/tests/codec_stats_test: $(HELPERS)
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(LIBOBJ) $(LLHTTP_OBJ)
 	@mkdir -p $(@D)
@@ -105,7 +107,7 @@ help:
 	@echo 'make test        install what is missing, build, run the tests (V=asan, V=tsan: those)'
 	@echo 'make             build/kith           make install PREFIX=/usr/local'
 	@echo 'make check       format, layers, static checks    make format   rewrite the format'
-	@echo 'make asan tsan fuzz crash model differential recall docker-test: what CI runs besides'
+	@echo 'make asan tsan fuzz crash model differential codec-stats recall docker-test: what CI runs besides'
 	@echo 'make bench       benchmarks           make clean'
 
 # ---- what Debian has to bring; a no-op when all is there ----
@@ -157,6 +159,11 @@ model: deps
 # Against the Python client's local mode, an exact engine. DIFFERENTIAL_SECONDS, SEED, COUNT as the script says.
 differential: deps all
 	@KITH=build/kith tests/clients_venv.sh tests/local_test.py
+
+# The codec's statistics at full size; `make test` has their core.
+codec-stats: deps
+	@$(MAKE) --no-print-directory -j2 V=test build/test/tests/codec_stats_test
+	@build/test/tests/codec_stats_test all
 
 recall: deps all
 	@KITH=build/kith $(PYTHON) tests/recall_test.py

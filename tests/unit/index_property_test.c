@@ -318,6 +318,9 @@ static void test_few_dims(void **state)
     (void)state;
     run_steps(1, METRIC_EUCLID, 0, 5);
     run_steps(3, METRIC_COSINE, 0, 6);
+    run_steps(2, METRIC_DOT, 0, 9);
+    run_steps(7, METRIC_EUCLID, 0, 10);
+    run_steps(31, METRIC_COSINE, 0, 11);
 }
 
 static void test_without_vectors(void **state)
