@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
@@ -321,8 +322,18 @@ static int command_help(void)
     return 0;
 }
 
+/* LMDB asks for 3 MB of zeroed lists for every environment it opens, and touches a page or two of
+ * them. Fresh from mmap they cost just that; from the heap, where glibc's moving threshold puts
+ * them once one was freed, calloc clears them all: 1,000 new collections took 1,488 MB. */
+static void settle_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 8 << 20);
+}
+
 int main(int argc, char **argv)
 {
+    settle_memory();
     const char *command = argc < 2 ? "" : argv[1];
     for (int i = 2; i < argc; i++) { /* after a command too, where people look for it */
         if (strcmp(argv[i], "--help") == 0)
