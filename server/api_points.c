@@ -1,92 +1,11 @@
-/* POST /collections/{c}/points/delete and /count. */
+/* POST /collections/{c}/points/count. */
 #include "server/api_points.h"
 
 #include <inttypes.h>
 
 #include "server/handlers.h"
-#include "server/point_reader.h"
 
-enum { SEEN_POINTS = 1, SEEN_FILTER = 2, SEEN_EXACT = 4 };
-
-/* ---- delete ---- */
-
-struct removal {
-    struct body body;
-    struct op_builder op;
-    uint64_t count;
-};
-
-static bool read_ids(struct removal *removal)
-{
-    struct json *json = &removal->body.json;
-    if (json_peek(json) != JSON_ARRAY)
-        return json_fail(json, "points: expected an array of ids");
-    if (!json_enter_array(json))
-        return false;
-    while (json_element(json)) {
-        struct point_id id;
-        if (!api_read_id(json, &id))
-            return false;
-        op_put_id(&removal->op, &id);
-        removal->count++;
-    }
-    return !json_failed(json);
-}
-
-static bool read_delete_field(struct removal *removal, struct span key, unsigned *seen)
-{
-    struct body *body = &removal->body;
-    if (key_is(key, "points"))
-        return field_null(body) ||
-               (field_once(body, seen, SEEN_POINTS, "points") && read_ids(removal));
-    if (key_is(key, "filter"))
-        return field_unsupported(body, "filter"); /* an empty one would delete every point */
-    if (key_is(key, "shard_key"))
-        return field_unsupported(body, "shard_key");
-    return json_skip(&body->json);
-}
-
-static bool read_delete(struct removal *removal)
-{
-    struct body *body = &removal->body;
-    struct span key;
-    unsigned seen = 0;
-    if (json_peek(&body->json) != JSON_OBJECT)
-        return json_fail(&body->json, "expected an object with `points` or `filter`");
-    if (!json_enter_object(&body->json))
-        return false;
-    while (json_key(&body->json, &key)) {
-        if (!read_delete_field(removal, key, &seen))
-            return false;
-    }
-    if (!json_failed(&body->json) && seen == 0)
-        return json_fail(&body->json, "expected `points` or `filter`");
-    return body_end(body);
-}
-
-void api_points_delete(struct call *call)
-{
-    if (!call_collection(call))
-        return;
-    struct removal *removal = arena_allocate(call->arena, sizeof *removal);
-    *removal = (struct removal){0};
-    uint8_t request_id[16];
-    request_id_draw(request_id);
-    body_begin(&removal->body, call->request->body, call->arena);
-    op_begin(&removal->op, call->arena, OP_DELETE, request_id);
-    bool good = read_delete(removal);
-    if (good && removal->count == 0)
-        good = refuse(&removal->body.refusal, call->arena, REFUSAL_REQUEST, "Empty update request");
-    if (!good) {
-        body_refuse(&removal->body, call);
-        return;
-    }
-    call->job = (struct write_job){
-        .kind = WRITE_OP, .op = op_end(&removal->op), .point_count = (uint32_t)removal->count};
-    (void)call_submit_write(call, api_update_done);
-}
-
-/* ---- count ---- */
+enum { SEEN_FILTER = 1, SEEN_EXACT = 2 };
 
 /* Every count is exact, so `exact` is checked and changes nothing. */
 static bool read_count(struct body *body, const struct filter **filter)

@@ -2,6 +2,7 @@
 #include "server/api_points.h"
 #include "server/handlers.h"
 #include "server/selectors.h"
+#include "server/update.h"
 
 enum {
     SEEN_IDS = 1,
@@ -119,33 +120,6 @@ static bool read_selector(struct records *records, struct body *body, struct spa
 
 /* ---- POST /collections/{c}/points ---- */
 
-struct id_list {
-    struct point_id *ids;
-    size_t count, capacity;
-};
-
-static bool read_id_list(struct body *body, struct id_list *list)
-{
-    struct json *json = &body->json;
-    if (json_peek(json) != JSON_ARRAY)
-        return json_fail(json, "ids: expected an array of ids");
-    if (!json_enter_array(json))
-        return false;
-    while (json_element(json)) {
-        if (list->count == list->capacity) {
-            size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
-            struct point_id *ids = arena_allocate(body->arena, size_product(capacity, sizeof *ids));
-            if (list->count > 0)
-                memcpy(ids, list->ids, list->count * sizeof *ids);
-            list->ids = ids;
-            list->capacity = capacity;
-        }
-        if (!api_read_id(json, &list->ids[list->count++]))
-            return false;
-    }
-    return !json_failed(json);
-}
-
 static bool read_retrieve(struct records *records, struct body *body, struct id_list *list)
 {
     struct span key;
@@ -162,7 +136,7 @@ static bool read_retrieve(struct records *records, struct body *body, struct id_
             continue;
         bool good;
         if (key_is(key, "ids"))
-            good = field_once(body, &seen, SEEN_IDS, "ids") && read_id_list(body, list);
+            good = field_once(body, &seen, SEEN_IDS, "ids") && id_list_read(body, "ids", list);
         else if (key_is(key, "shard_key"))
             good = field_unsupported(body, "shard_key");
         else

@@ -5,6 +5,7 @@
 #include "server/api_points.h"
 #include "server/handlers.h"
 #include "server/point_reader.h"
+#include "server/update.h"
 
 #include <inttypes.h>
 
@@ -22,6 +23,8 @@ struct upsert {
     struct point_reader reader;
     struct op_builder op;
     uint64_t point_count, point_max;
+    enum op_mode mode;
+    const struct filter *filter;
 };
 
 static bool count_point(struct upsert *upsert, uint64_t count)
@@ -241,9 +244,14 @@ static bool read_batch(struct upsert *upsert)
 
 /* ---- the body ---- */
 
-/* "upsert" is what we do; "insert_only" and "update_only" are not supported yet. */
-static bool read_mode(struct body *body)
+static bool read_mode(struct body *body, enum op_mode *out)
 {
+    static const struct {
+        const char *name;
+        enum op_mode mode;
+    } modes[] = {{"upsert", OP_MODE_UPSERT},
+                 {"insert_only", OP_MODE_INSERT_ONLY},
+                 {"update_only", OP_MODE_UPDATE_ONLY}};
     struct span mode;
     if (field_null(body))
         return true;
@@ -251,10 +259,12 @@ static bool read_mode(struct body *body)
         return json_fail(&body->json, "update_mode: expected a string");
     if (!json_string(&body->json, &mode))
         return false;
-    if (key_is(mode, "upsert"))
-        return true;
-    if (key_is(mode, "insert_only") || key_is(mode, "update_only"))
-        return refuse_unsupported(&body->refusal, body->arena, "update_mode");
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (key_is(mode, modes[i].name)) {
+            *out = modes[i].mode;
+            return true;
+        }
+    }
     return json_fail(&body->json,
                      "unknown variant `%.*s`, expected one of `upsert`, `insert_only`, "
                      "`update_only`",
@@ -273,9 +283,9 @@ static bool read_field(struct upsert *upsert, struct span key, unsigned *seen)
     if (key_is(key, "shard_key"))
         return field_unsupported(body, "shard_key");
     if (key_is(key, "update_filter"))
-        return field_unsupported(body, "update_filter");
+        return field_filter(body, "update_filter", &upsert->filter);
     if (key_is(key, "update_mode"))
-        return read_mode(body);
+        return read_mode(body, &upsert->mode);
     return json_skip(&body->json);
 }
 
@@ -315,6 +325,14 @@ static bool judge(struct upsert *upsert)
 void api_update_done(struct write_job *job)
 {
     struct call *call = call_of_job(job);
+    if (update_missing(job))
+        return;
+    if (job->error == ERROR_TOO_LARGE) {
+        call_fail(call, 400,
+                  "Wrong input: a payload would be nested deeper than %d levels or too large",
+                  VALUE_DEPTH_MAX);
+        return;
+    }
     if (job->error != OK) {
         call_fail_error(call, job->error);
         return;
@@ -324,33 +342,45 @@ void api_update_done(struct write_job *job)
     call_ok(call);
 }
 
-void api_points_upsert(struct call *call)
+/* In a batch, later operations may find these points by a filter. */
+static void note_touched(const struct update *update)
 {
-    if (!call_collection(call))
+    struct op_header header;
+    struct op_point point;
+    struct span points;
+    if (update->touched == NULL || op_open(update->op, &header, &points) != OK)
         return;
+    while (op_next(&header, &points, &point))
+        id_list_add(update->touched, update->call->arena, &point.id);
+}
+
+bool update_read_upsert(struct update *update)
+{
+    struct call *call = update->call;
     struct upsert *upsert = arena_allocate(call->arena, sizeof *upsert);
     *upsert = (struct upsert){.point_max = call->service->config->strict.upsert_max_batchsize};
     uint8_t request_id[16];
     request_id_draw(request_id);
-    body_begin(&upsert->body, call->request->body, call->arena);
+    body_begin_call(&upsert->body, call);
+    json_init(&upsert->body.json, update->text, call->arena);
+    upsert->body.json.begin = update->begin;
     point_reader_begin(&upsert->reader, call->collection, call->service->config, call->arena);
     op_begin(&upsert->op, call->arena, OP_UPSERT, request_id);
     upsert->reader.op = &upsert->op;
     if (!judge(upsert)) {
-        call_refuse(call, &upsert->body.refusal);
-        return;
+        update->refusal = upsert->body.refusal;
+        return false;
     }
-    struct encoded *encoded = NULL;
-    struct span op = op_end(&upsert->op);
-    enum error error = collection_encode(call->collection, call->worker->reader, op, call->arena,
-                                         call->worker->workspace, &encoded);
-    if (error != OK) {
-        call_fail_error(call, error);
-        return;
-    }
-    call->job = (struct write_job){.kind = WRITE_OP,
-                                   .op = op,
-                                   .encoded = encoded,
-                                   .point_count = (uint32_t)upsert->point_count};
-    (void)call_submit_write(call, api_update_done);
+    op_put_mode(&upsert->op, upsert->mode);
+    if (!filter_is_empty(upsert->filter))
+        op_put_filter(&upsert->op, filter_source(upsert->filter), false);
+    update->op = op_end(&upsert->op);
+    update->point_count = upsert->point_count;
+    note_touched(update);
+    return true;
+}
+
+void api_points_upsert(struct call *call)
+{
+    update_run(call, update_read_upsert);
 }

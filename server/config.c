@@ -131,6 +131,8 @@ static const struct option options[] = {
      "searches of one batch; above: 400"},
     {"strict.upsert_max_batchsize", OPTION_U32, AT(strict.upsert_max_batchsize), 1, 1u << 24,
      "points of one upsert; above: 400"},
+    {"strict.update_max_batchsize", OPTION_U32, AT(strict.update_max_batchsize), 1, 1u << 20,
+     "operations of one batch; above: 400"},
     {"strict.max_query_limit", OPTION_U64, AT(strict.max_query_limit), 0, UINT64_MAX,
      "largest limit of a query; above: 400; 0: none"},
     {"strict.payload_bytes_max", OPTION_BYTES, AT(strict.payload_bytes_max), 2, GIB,
@@ -183,6 +185,7 @@ void config_init(struct config *config)
             {
                 .search_max_batchsize = 1000,
                 .upsert_max_batchsize = 100000,
+                .update_max_batchsize = 1000,
                 .payload_bytes_max = 16 * MIB,
                 .max_timeout_s = 3600,
                 .filter_max_depth = filter_limits_default().depth_max,

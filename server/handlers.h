@@ -28,9 +28,18 @@ call_handler api_collection_aliases; /* GET  /collections/{c}/aliases */
 call_handler api_points_upsert;   /* PUT  /collections/{c}/points */
 call_handler api_points_retrieve; /* POST /collections/{c}/points */
 call_handler api_point_get;       /* GET  /collections/{c}/points/{id} */
-call_handler api_points_delete;   /* POST /collections/{c}/points/delete */
 call_handler api_points_scroll;   /* POST /collections/{c}/points/scroll */
 call_handler api_points_count;    /* POST /collections/{c}/points/count */
+
+/* api_payload.c */
+call_handler api_points_delete;     /* POST /collections/{c}/points/delete */
+call_handler api_payload_set;       /* POST /collections/{c}/points/payload */
+call_handler api_payload_overwrite; /* PUT  /collections/{c}/points/payload */
+call_handler api_payload_delete;    /* POST /collections/{c}/points/payload/delete */
+call_handler api_payload_clear;     /* POST /collections/{c}/points/payload/clear */
+
+/* api_batch.c */
+call_handler api_points_batch; /* POST /collections/{c}/points/batch */
 
 /* api_query.c */
 call_handler api_points_query;       /* POST /collections/{c}/points/query */

@@ -67,21 +67,22 @@ const struct route routes[] = {
     BUILT(POST, P "/query", R, api_points_query, "Query"),
     BUILT(POST, P "/query/batch", R, api_points_query_batch, "Query"),
 
+    BUILT(POST, P "/payload", W, api_payload_set, "Set payload"),
+    BUILT(PUT, P "/payload", W, api_payload_overwrite, "Overwrite payload"),
+    BUILT(POST, P "/payload/delete", W, api_payload_delete, "Delete payload"),
+    BUILT(POST, P "/payload/clear", W, api_payload_clear, "Clear payload"),
+    BUILT(POST, P "/batch", W, api_points_batch, "Batch update"),
+
     {POST, C "/bulk", ROUTE_BULK, ROUTE_WRITE, NULL, "Bulk"},
 
     /* known, not built */
     UNBUILT(PATCH, C, WT),
     UNBUILT(PUT, C "/index", W),
     UNBUILT(DELETE, C "/index/{}", W),
-    UNBUILT(POST, P "/payload", W),
-    UNBUILT(PUT, P "/payload", W),
-    UNBUILT(POST, P "/payload/delete", W),
-    UNBUILT(POST, P "/payload/clear", W),
     UNBUILT(PUT, P "/vectors", W),
     UNBUILT(POST, P "/search", R),
     UNBUILT(POST, P "/search/batch", R),
     UNBUILT(POST, P "/vectors/delete", W),
-    UNBUILT(POST, P "/batch", W),
     UNBUILT(POST, P "/query/groups", R),
     UNBUILT(POST, C "/facet", R),
     UNBUILT(POST, P "/search/matrix/pairs", R),

@@ -255,6 +255,10 @@ static enum error jobs_commit(struct writer *writer, struct write_job **jobs, si
     failpoint("writer_before_apply");
     enum error error = collection_apply(jobs[0]->collection, items, count);
     failpoint("writer_after_apply");
+    for (size_t i = 0; i < count; i++) {
+        jobs[i]->missing = items[i].missing;
+        jobs[i]->missing_id = items[i].missing_id;
+    }
     if (error != OK)
         return error;
     group_account(writer, points, now_ns() - began);

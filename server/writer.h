@@ -29,6 +29,8 @@ struct write_job { /* the submitter's memory until done() */
     enum error error;
     uint64_t operation;
     uint32_t points_changed;
+    bool missing; /* as in struct apply_item; also with ERROR_NOT_FOUND */
+    struct point_id missing_id;
     size_t action_failed; /* WRITE_ALIASES: the one that error is about */
     /* Called on a thread of the writer after the commit (or its failure); must not block. One
      * exception: when the collection is being deleted, writer_submit itself calls it with

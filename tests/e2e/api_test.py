@@ -84,7 +84,6 @@ class Service(Case):
 
     def test_known_but_unbuilt_routes_say_so(self):
         for method, path in [("POST", "/collections/c/points/search"), ("PUT", "/collections/c/index"),
-                             ("POST", "/collections/c/points/payload"), ("PUT", "/collections/c/points/payload"),
                              ("POST", "/collections/c/facet"),
                              ("POST", "/collections/c/points/query/groups"), ("GET", "/collections/c/snapshots"),
                              ("POST", "/collections/c/snapshots"), ("PATCH", "/collections/c")]:
@@ -234,15 +233,9 @@ class Points(Case):
 
     def test_unbuilt_fields_are_refused(self):
         points = [{"id": 1, "vector": [1, 1, 1, 1]}]
-        for extra in [{"update_mode": "insert_only"}, {"update_filter": {"must": [{"has_id": [1]}]}},
-                      {"shard_key": "a"}]:
+        for extra in [{"shard_key": "a"}]:
             self.assertEqual(self.call("PUT", "/collections/c/points", dict({"points": points}, **extra))[0],
                              400, extra)
-        condition = {"must": [{"key": "n", "match": {"value": 1}}]}
-        for path in ["points/delete"]:
-            status, reply = self.call("POST", "/collections/c/" + path, {"filter": condition})
-            self.assertEqual(status, 400, path)
-            self.assertIn("filter", reply["status"]["error"])
         for body in [{"query": {"fusion": "rrf"}}, {"query": {"recommend": {"positive": [1]}}},
                      {"prefetch": {"query": [1, 1, 1, 1]}, "query": [1, 1, 1, 1]},
                      {"query": 1, "lookup_from": {"collection": "c"}}, {"query": [1, 1, 1, 1], "using": "x"},
