@@ -16,6 +16,7 @@
 /* 2 bits: levels +-18 and +-60; 8 bits: the uniform grid, levels 2 k + 1, k -128..127. */
 #define CODEBOOK_LEVEL_2 18
 #define CODEBOOK_OUTER_2 60
+#define CODEBOOK_RISE_2 .35f              /* from one outer level to the next, over all: 42 / 120 */
 #define CODEBOOK_THRESHOLD_2 0.9815988115 /* between them, in standard deviations */
 #define CODEBOOK_UNIT_2 0.0251736268      /* 1.510417608 / 60 */
 #define CODEBOOK_UNIT_8 0.015381198       /* 0.030762396 / 2 */
@@ -24,7 +25,7 @@
 #define CODEBOOK_ERROR_2 0.117481847829
 #define CODEBOOK_ERROR_4 0.009501008008
 /* Scales tried for each vector; the one whose code has the largest cosine is kept. */
-#define CODEBOOK_SCALES 5u
+#define CODEBOOK_SCALES KERNEL_TABLES
 
 /* Positive levels of 4 bits, by rank, and all sixteen, by index. */
 extern const uint8_t codebook_ranks_4[CODEBOOK_RANKS_4];

@@ -196,31 +196,36 @@ static double square_of(const struct codec *codec, const float *x)
     return codec->kernels->dot(x, (const uint8_t *)x, codec->dim);
 }
 
-static double dot_of(const struct codec *codec, const float *x, const float *y)
-{
-    return codec->kernels->dot(x, (const uint8_t *)y, codec->dim);
-}
-
 /* The table whose code has the largest cosine with the vector. */
 static const struct rank_table *best_ranks(const struct codec *codec, struct magnitudes magnitudes,
                                            double *code_square)
 {
     const size_t n = round_to_pad(codec->dim);
-    const uint32_t padding = (uint32_t)(n - codec->dim);
-    const struct rank_table *best = &codec->ranks[0];
+    const uint32_t padding = (uint32_t)(n - codec->dim) * CODEC_PAD_SQUARE;
+    uint32_t dots[CODEBOOK_SCALES], squares[CODEBOOK_SCALES];
+    codec->kernels->try_ranks(magnitudes, n, codec->ranks, dots, squares);
+    unsigned best = 0;
     double best_cosine = -1.0;
     for (unsigned i = 0; i < CODEBOOK_SCALES; i++) {
-        uint32_t dot, square;
-        codec->kernels->try_ranks(magnitudes, n, &codec->ranks[i], &dot, &square);
-        square -= padding * CODEC_PAD_SQUARE;
-        const double cosine = (double)dot * (double)dot / (double)square;
+        const double square = (double)(squares[i] - padding);
+        const double cosine = (double)dots[i] * (double)dots[i] / square;
         if (cosine > best_cosine) {
             best_cosine = cosine;
-            best = &codec->ranks[i];
-            *code_square = (double)square;
+            best = i;
+            *code_square = square;
         }
     }
-    return best;
+    return &codec->ranks[best];
+}
+
+/* Eight bytes of two indices each. */
+static void pack_eight(const uint8_t *low, const uint8_t *high, uint8_t *code)
+{
+    uint64_t a, b;
+    memcpy(&a, low, sizeof a);
+    memcpy(&b, high, sizeof b);
+    a |= b << 4; /* indices are below 16: nothing passes into the next byte */
+    memcpy(code, &a, sizeof a);
 }
 
 static void pack_row(const struct codec *codec, uint8_t *indices, uint8_t *code)
@@ -229,8 +234,8 @@ static void pack_row(const struct codec *codec, uint8_t *indices, uint8_t *code)
         const size_t half = codec_half_group(codec->dim, first);
         const uint8_t *low = indices + first, *high = low + half;
         if (half == CODEC_ROW_GROUP / 2) {
-            for (size_t k = 0; k < CODEC_ROW_GROUP / 2; k++) {
-                code[k] = (uint8_t)(low[k] | high[k] << 4);
+            for (size_t k = 0; k < CODEC_ROW_GROUP / 2; k += 8) {
+                pack_eight(low + k, high + k, code + k);
             }
         } else {
             for (size_t k = 0; k < half; k++) { /* indices past dim are the pad's */
@@ -242,22 +247,17 @@ static void pack_row(const struct codec *codec, uint8_t *indices, uint8_t *code)
 }
 _Static_assert(CODEC_NIBBLE_PAD == 8, "what take_ranks writes for magnitude 0");
 
-/* What encoding a residual gives: <r, L> and |L|^2. */
+/* What encoding a residual gives: <r, L>, <m, L> and |L|^2. */
 struct fit {
-    double product;
+    struct level_sums sums;
     double code_square;
 };
 
 static struct fit encode_signs(const struct codec *codec, const struct planes *planes,
-                               bool want_levels, uint8_t *code)
+                               const float *centre, uint8_t *code)
 {
     codec->kernels->sign_bits(planes->residual, planes->dim, code);
-    if (want_levels) {
-        for (uint32_t j = 0; j < planes->dim; j++) {
-            planes->levels[j] = (int8_t)((code[j / 8] >> (j % 8) & 1) * 2 - 1);
-        }
-    }
-    return (struct fit){codec->kernels->absolute_sum(planes->residual, planes->dim),
+    return (struct fit){codec->kernels->sign_sums(planes->residual, centre, code, planes->dim),
                         (double)planes->dim};
 }
 
@@ -269,16 +269,12 @@ static unsigned spread_bits(unsigned byte)
     return (byte | byte << 1) & 0x5555u;
 }
 
-/* Rank 2 | outer above zero, 1 - outer below. */
-static struct fit encode_two_bits(const struct codec *codec, const struct planes *planes,
-                                  double square, uint8_t *code)
+/* Rank 2 | outer above zero, 1 - outer below: the signs and, in between, whether they agree with
+ * outer. */
+static uint32_t pack_two_bits(uint32_t dim, const uint8_t *signs, const uint8_t *outer,
+                              uint8_t *code)
 {
-    const uint32_t dim = codec->dim;
-    const double threshold = CODEBOOK_THRESHOLD_2 * sqrt(square / (double)dim);
-    uint8_t *signs = planes->indices, *outer = planes->magnitudes.high;
-    codec->kernels->sign_bits(planes->residual, dim, signs);
-    codec->kernels->outer_bits(planes->residual, dim, (float)threshold, outer);
-    const size_t code_bytes = codec_code_bytes(codec, CODE_2);
+    const size_t code_bytes = ((size_t)dim + 3) / 4;
     uint32_t outer_count = 0;
     for (size_t i = 0; i < ((size_t)dim + 7) / 8; i++) {
         const unsigned high = signs[i], low = ~(high ^ outer[i]) & 255u;
@@ -292,17 +288,39 @@ static struct fit encode_two_bits(const struct codec *codec, const struct planes
             code[2 * i + 1] = (uint8_t)(pairs >> 8);
         }
     }
-    for (uint32_t j = 0; j < dim; j++) {
-        const int size = outer[j / 8] >> (j % 8) & 1 ? CODEBOOK_OUTER_2 : CODEBOOK_LEVEL_2;
-        planes->levels[j] = (int8_t)(signs[j / 8] >> (j % 8) & 1 ? size : -size);
-    }
-    return (struct fit){codec->kernels->dot_levels(planes->residual, planes->levels, dim),
+    return outer_count;
+}
+
+static struct fit encode_two_bits(const struct codec *codec, const struct planes *planes,
+                                  const float *centre, double square, uint8_t *code)
+{
+    const uint32_t dim = codec->dim;
+    const double threshold = CODEBOOK_THRESHOLD_2 * sqrt(square / (double)dim);
+    uint8_t *signs = planes->indices, *outer = planes->magnitudes.high;
+    codec->kernels->sign_bits(planes->residual, dim, signs);
+    codec->kernels->outer_levels(planes->residual, dim, (float)threshold, outer, planes->levels);
+    const uint32_t outer_count = pack_two_bits(dim, signs, outer, code);
+    return (struct fit){codec->kernels->level_sums(planes->residual, centre, planes->levels, dim),
                         codebook_square_2(dim, outer_count)};
 }
 
-/* The levels 2 k + 1 are left in the code itself. */
-static struct fit encode_grid(const struct codec *codec, const struct planes *planes, double square,
-                              uint8_t *code)
+static struct fit encode_levels(const struct codec *codec, const struct planes *planes,
+                                const float *centre, double square, uint8_t *code)
+{
+    const double scale = 32.0 * sqrt((double)codec->dim / square) / CODEBOOK_UNIT_4;
+    codec->kernels->magnitudes(planes->residual, codec->dim, (float)scale, planes->magnitudes);
+    double code_square = 0.0;
+    const struct rank_table *table = best_ranks(codec, planes->magnitudes, &code_square);
+    codec->kernels->take_ranks(planes->magnitudes, planes->residual, codec->dim, table,
+                               planes->indices, planes->levels);
+    pack_row(codec, planes->indices, code);
+    return (struct fit){
+        codec->kernels->level_sums(planes->residual, centre, planes->levels, codec->dim),
+        code_square};
+}
+
+static struct fit encode_grid(const struct codec *codec, const struct planes *planes,
+                              const float *centre, double square, uint8_t *code)
 {
     const double scale = sqrt((double)codec->dim / square) / (2.0 * CODEBOOK_UNIT_8);
     codec->kernels->grid_levels(planes->residual, codec->dim, (float)scale, planes->levels);
@@ -312,22 +330,9 @@ static struct fit encode_grid(const struct codec *codec, const struct planes *pl
         const int level = 2 * planes->levels[j] + 1;
         code_square += (uint64_t)(level * level);
     }
-    return (struct fit){codec->kernels->dot_grid(planes->residual, planes->levels, codec->dim),
-                        (double)code_square};
-}
-
-static struct fit encode_levels(const struct codec *codec, const struct planes *planes,
-                                double square, uint8_t *code)
-{
-    const double scale = 32.0 * sqrt((double)codec->dim / square) / CODEBOOK_UNIT_4;
-    codec->kernels->magnitudes(planes->residual, codec->dim, (float)scale, planes->magnitudes);
-    double code_square = 0.0;
-    const struct rank_table *table = best_ranks(codec, planes->magnitudes, &code_square);
-    codec->kernels->take_ranks(planes->magnitudes, planes->residual, codec->dim, table,
-                               planes->indices, planes->levels);
-    pack_row(codec, planes->indices, code);
-    return (struct fit){codec->kernels->dot_levels(planes->residual, planes->levels, codec->dim),
-                        code_square};
+    return (struct fit){
+        codec->kernels->grid_sums(planes->residual, centre, planes->levels, codec->dim),
+        (double)code_square};
 }
 
 /* Squares whose float sums are whole, and factors that come out finite. */
@@ -342,25 +347,17 @@ static struct code_factors factors_unknown(void)
     return (struct code_factors){0.0f, INFINITY};
 }
 
-/* What the factors are made of. */
-struct parts {
-    double square;      /* |r|^2 */
-    double with_centre; /* <r, m> */
-    struct fit fit;
-    double centre_levels; /* <m, L> */
-};
-
 /* f_add makes up for m: the estimate is of <q - m, r>, the kernels see <q, L>. All in the factors
- * as they are stored. */
-static struct code_factors factors_of(enum metric metric, unsigned bits, struct parts parts)
+ * as they are stored. square: |r|^2, with_centre: <r, m>. */
+static struct code_factors factors_of(enum metric metric, unsigned bits, double square,
+                                      double with_centre, struct fit fit)
 {
     const bool euclid = metric == METRIC_EUCLID;
-    const double product = parts.fit.product, scale = parts.square / product;
-    const double error = 1.0 - product * product / (parts.fit.code_square * parts.square);
+    const double product = fit.sums.of_x, scale = square / product;
+    const double error = 1.0 - product * product / (fit.code_square * square);
     const float f_mul = factor_with_error_byte((float)(euclid ? 2.0 * scale : scale),
                                                codebook_error_byte(bits, error));
-    const double f_add =
-        (euclid ? -parts.square : parts.with_centre) - (double)f_mul * parts.centre_levels;
+    const double f_add = (euclid ? -square : with_centre) - (double)f_mul * fit.sums.of_y;
     if (!isfinite(f_mul) || !(fabs(f_add) <= CODEC_SQUARE_MAX)) {
         return factors_unknown();
     }
@@ -373,26 +370,31 @@ static struct code_factors factors_exact(void)
     return (struct code_factors){0.0f, 0.0f};
 }
 
-/* Under Cosine, codec_score_row counts on |x| = 1; what codec_normalise left alone is not. */
-static bool breaks_cosine(const struct codec *codec, enum metric metric, const float *rotated,
-                          const float *centre)
+/* r = x - m, and its sums. */
+static struct residual_sums take_residual(const struct codec *codec, const float *rotated,
+                                          const float *centre, float *residual)
 {
-    return metric == METRIC_COSINE && centre != NULL && square_of(codec, rotated) < 0.5;
+    if (centre != NULL) {
+        return codec->kernels->residual(residual, rotated, centre, codec->dim);
+    }
+    memcpy(residual, rotated, codec->dim * sizeof *rotated);
+    const double square = square_of(codec, residual);
+    return (struct residual_sums){0.0, square, square};
 }
 
 static struct fit encode_residual(const struct codec *codec, unsigned bits,
-                                  const struct planes *planes, double square, bool want_levels,
+                                  const struct planes *planes, const float *centre, double square,
                                   uint8_t *code)
 {
     switch (bits) {
     case CODE_2:
-        return encode_two_bits(codec, planes, square, code);
+        return encode_two_bits(codec, planes, centre, square, code);
     case CODE_4:
-        return encode_levels(codec, planes, square, code);
+        return encode_levels(codec, planes, centre, square, code);
     case CODE_8:
-        return encode_grid(codec, planes, square, code);
+        return encode_grid(codec, planes, centre, square, code);
     default:
-        return encode_signs(codec, planes, want_levels, code);
+        return encode_signs(codec, planes, centre, code);
     }
 }
 
@@ -402,35 +404,23 @@ void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
 {
     assert(bits != CODE_1_5 || codec->first_bits == CODE_1_5);
     const struct planes planes = planes_of(codec, bits, work);
-    if (centre != NULL) {
-        codec->kernels->subtract(planes.residual, rotated, centre, codec->dim);
-    } else {
-        memcpy(planes.residual, rotated, codec->dim * sizeof *rotated);
-    }
-    struct parts parts = {.square = square_of(codec, planes.residual)};
-    const bool zero = parts.square < CODEC_SQUARE_MIN &&
+    const struct residual_sums sums = take_residual(codec, rotated, centre, planes.residual);
+    const bool zero = sums.square < CODEC_SQUARE_MIN &&
                       codec->kernels->absolute_sum(planes.residual, codec->dim) <= 0.0;
-    if (zero || bits == CODE_NONE || !can_estimate(parts.square) ||
-        breaks_cosine(codec, metric, rotated, centre)) {
+    /* Under Cosine estimates count on |x| = 1; what codec_normalise left alone is not. */
+    const bool breaks_cosine = metric == METRIC_COSINE && centre != NULL && sums.own < 0.5;
+    if (zero || bits == CODE_NONE || !can_estimate(sums.square) || breaks_cosine) {
         memset(code, 0, codec_code_bytes(codec, bits));
         *factors = zero ? factors_exact() : factors_unknown();
         return;
     }
-    if (centre != NULL && metric != METRIC_EUCLID) {
-        parts.with_centre = dot_of(codec, planes.residual, centre);
-    }
     if (bits == CODE_1_5) {
         codec_extend(codec, planes.residual, planes.residual, planes.work);
-    }
-    parts.fit = encode_residual(codec, bits, &planes, parts.square, centre != NULL, code);
-    if (centre != NULL) {
-        if (bits == CODE_1_5) {
+        if (centre != NULL) {
             codec_extend(codec, centre, planes.centre, planes.work);
             centre = planes.centre;
         }
-        parts.centre_levels = bits == CODE_8
-                                  ? codec->kernels->dot_grid(centre, planes.levels, planes.dim)
-                                  : codec->kernels->dot_levels(centre, planes.levels, planes.dim);
     }
-    *factors = factors_of(metric, bits, parts);
+    const struct fit fit = encode_residual(codec, bits, &planes, centre, sums.square, code);
+    *factors = factors_of(metric, bits, sums.square, sums.product, fit);
 }

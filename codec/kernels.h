@@ -7,9 +7,9 @@
  *   sum over n floats   blocks of KERNEL_SUM_BLOCK elements; in a block, lane l of 16 adds elements
  *                       l, l+16, l+32 ... in float; the 16 lane sums are added to 16 doubles, and
  *                       these at the end as a tree: l with l+8, then l+4, l+2, l+1. At most 16
- * float additions in a row: within 1.1e-6 of the sum of the terms' magnitudes. Hadamard the scale
- * first, then butterflies (a+b, a-b) over distances 1, 2, 4, ... integers            exact, so in
- * any order.
+ *                       float additions in a row: within 1.1e-6 of the sum of the terms'
+ * magnitudes. Hadamard            signs and the scale first, then butterflies (a+b, a-b) over
+ * distances 1, 2, 4, ... integers            exact, so in any order.
  *
  * A table is constant, any thread. Pointers need no alignment beyond their type's; nothing past the
  * given lengths is read or written unless said. */
@@ -66,6 +66,7 @@ struct scan_task {
     float *bounds;       /* out, 32 a block; undefined where the lane did not survive */
 };
 #define KERNEL_TASKS_MAX 8u
+#define KERNEL_TABLES 5u /* of a scale search */
 
 /* What one row code gives: the integer inner product with the query and its own square. */
 struct row_sums {
@@ -78,41 +79,72 @@ struct centre_sums {
     double product, distance, square;
 };
 
+/* <r, y>, |r|^2 and |x|^2 of r = x - y. */
+struct residual_sums {
+    double product, square, own;
+};
+
+/* <x, L> and <y, L>. */
+struct level_sums {
+    double of_x, of_y;
+};
+
 struct kernels {
     const char *name;
     bool (*supported)(void);
 
-    /* Rotation. bits: bit j of byte j/8 negates x[j]. n of hadamard: a power of two. */
+    /* Rotation. bits: bit j of byte j/8 negates x[j]. */
     void (*copy_signed)(float *out, const float *x, const uint8_t *bits, size_t n);
-    void (*hadamard)(float *x, size_t n, float scale);
+    /* out = H(scale * x with the signs of bits), n a power of two; out may be x. */
+    void (*hadamard)(float *out, const float *x, const uint8_t *bits, size_t n, float scale);
 
-    /* Exact sums; x float[n], y float[n] as bytes at any alignment. */
+    /* Exact sums; x float[n], y float[n] as bytes at any alignment. _half: float16[n]. */
     double (*dot)(const float *x, const uint8_t *y, size_t n);
     double (*squared_distance)(const float *x, const uint8_t *y, size_t n);
     double (*absolute_distance)(const float *x, const uint8_t *y, size_t n);
-    struct centre_sums (*centre_sums)(const float *x, const float *y, size_t n); /* in one pass */
-    /* Sum of x[j] * levels[j], and of |x[j]|. */
-    double (*dot_levels)(const float *x, const int8_t *levels, size_t n);
+    double (*dot_half)(const float *x, const uint8_t *y, size_t n);
+    double (*squared_distance_half)(const float *x, const uint8_t *y, size_t n);
+    double (*absolute_distance_half)(const float *x, const uint8_t *y, size_t n);
     double (*absolute_sum)(const float *x, size_t n);
+    struct centre_sums (*centre_sums)(const float *x, const float *y, size_t n); /* in one pass */
+    /* Sums over x and, unless NULL, over y of x[j] times: levels[j]; 2 levels[j] + 1; +1 where bit
+     * j is set and -1 elsewhere. */
+    struct level_sums (*level_sums)(const float *x, const float *y, const int8_t *levels, size_t n);
+    struct level_sums (*grid_sums)(const float *x, const float *y, const int8_t *levels, size_t n);
+    struct level_sums (*sign_sums)(const float *x, const float *y, const uint8_t *bits, size_t n);
 
     /* Encoding. Planes and ranks hold n bytes rounded up to KERNEL_PAD; the padding is written. */
     void (*subtract)(float *out, const float *x, const float *y, size_t n);
-    /* k = x[j] * scale rounded down, within -128..127: the level 2 k + 1 of 8 bits. */
-    void (*grid_levels)(const float *x, size_t n, float scale, int8_t *levels);
-    /* Sum of x[j] * (2 * levels[j] + 1). */
-    double (*dot_grid)(const float *x, const int8_t *levels, size_t n);
-    /* 2 bits: bit j of byte j/8 set when |x[j]| > threshold. */
-    void (*outer_bits)(const float *x, size_t n, float threshold, uint8_t *bits);
+    struct residual_sums (*residual)(float *out, const float *x, const float *y, size_t n);
     /* 1 bit: bit j of byte j/8 set when x[j] has no sign bit; ceil(n/8) bytes. */
     void (*sign_bits)(const float *x, size_t n, uint8_t *bits);
+    /* 2 bits: bit j of byte j/8 set when |x[j]| > threshold, and the level that makes with its
+     * sign.
+     */
+    void (*outer_levels)(const float *x, size_t n, float threshold, uint8_t *bits, int8_t *levels);
+    /* k = x[j] * scale rounded down, within -128..127: the level 2 k + 1 of 8 bits. */
+    void (*grid_levels)(const float *x, size_t n, float scale, int8_t *levels);
     void (*magnitudes)(const float *x, size_t n, float scale, struct magnitudes out);
-    /* *dot = sum of units * level of the rank, *square = sum of the levels' squares; the caller
-     * takes the padding (magnitude 0, rank 0) off. n: a multiple of KERNEL_PAD. */
-    void (*try_ranks)(struct magnitudes magnitudes, size_t n, const struct rank_table *table,
-                      uint32_t *dot, uint32_t *square);
+    /* For each of KERNEL_TABLES: *dot = sum of units * level of the rank, *square = sum of the
+     * levels' squares; the caller takes the padding (magnitude 0, rank 0) off. n: a multiple of
+     * KERNEL_PAD. */
+    void (*try_ranks)(struct magnitudes magnitudes, size_t n, const struct rank_table *tables,
+                      uint32_t *dots, uint32_t *squares);
     /* index 0..15 in order of level (7 - rank below zero, 8 + rank above) and the signed level. */
     void (*take_ranks)(struct magnitudes magnitudes, const float *x, size_t n,
                        const struct rank_table *table, uint8_t *indices, int8_t *levels);
+
+    /* Queries. x is zero up to a multiple of KERNEL_PAD. */
+    float (*largest)(const float *x, size_t n); /* of the magnitudes */
+    /* The widest range of a column's entries: twice the sum of its magnitudes, of 4 dims at 1 bit
+     * and of 2 at 2 bits. */
+    float (*widest_column)(const float *x, size_t n, unsigned bits);
+    /* Entries of column_count columns: how far the level of four bits is above the column's lowest,
+     * over twice the outer level, times per_step, rounded, at most 255. */
+    void (*fill_lut)(const float *x, size_t column_count, unsigned bits, float per_step,
+                     uint8_t *lut);
+    /* x * per_step rounded, halves away from zero; returns the sum of (x - out * step)^2. */
+    double (*quantise)(const float *x, size_t n, float per_step, float step, int8_t *out);
 
     /* First stage: sums[32] of lut over the columns of one block; the u8 lut is 16 bytes a column,
      * zero up to a multiple of KERNEL_PAD. 48 bytes past the columns are readable: in a block they
@@ -134,6 +166,11 @@ struct kernels {
     /* n bytes k of an 8-bit code, level 2 k + 1, against an int16 stream (zero up to KERNEL_PAD)
      * whose magnitudes sum to at most INT32_MAX / 255. */
     struct row_sums (*row_sums_8)(const uint8_t *code, size_t n, const int16_t *query);
+
+    /* Centres: inner products of an int8 query with count rows of int8, each row_bytes long, a
+     * multiple of KERNEL_PAD and stride bytes apart; none is -128. */
+    void (*int8_dots)(const int8_t *query, const uint8_t *rows, size_t count, size_t row_bytes,
+                      size_t stride, int32_t *dots);
 };
 
 /* Byte k of a column holds lane fastscan_lane(k) in its low nibble and that + 16 in its high. */

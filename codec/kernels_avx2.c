@@ -11,7 +11,8 @@
 
 static bool supported(void)
 {
-    return __builtin_cpu_supports("avx2") != 0;
+    return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
+           __builtin_cpu_supports("f16c") != 0;
 }
 
 /* ---- memory ---- */
@@ -66,32 +67,16 @@ static void copy_signed(float *out, const float *x, const uint8_t *bits, size_t 
     }
 }
 
-/* Butterflies over distances 1, 2 and 4 of eight floats: a+b where the mask is clear, a-b (with the
- * operands in place: swapped - kept) where it is set. */
+/* Butterflies over distances 1, 2 and 4 of eight floats: the operand in place times 1 or -1, plus
+ * the other. Multiplying by 1 is exact, so that the fused operation rounds as a sum does. */
 static inline __m256 butterflies_of_eight(__m256 x)
 {
-    const __m256 odd = _mm256_setr_ps(0.0f, -0.0f, 0.0f, -0.0f, 0.0f, -0.0f, 0.0f, -0.0f);
-    const __m256 pair = _mm256_setr_ps(0.0f, 0.0f, -0.0f, -0.0f, 0.0f, 0.0f, -0.0f, -0.0f);
-    const __m256 half = _mm256_setr_ps(0.0f, 0.0f, 0.0f, 0.0f, -0.0f, -0.0f, -0.0f, -0.0f);
-    x = _mm256_add_ps(_mm256_permute_ps(x, 0xb1), _mm256_xor_ps(x, odd));
-    x = _mm256_add_ps(_mm256_permute_ps(x, 0x4e), _mm256_xor_ps(x, pair));
-    return _mm256_add_ps(_mm256_permute2f128_ps(x, x, 1), _mm256_xor_ps(x, half));
-}
-
-static void hadamard_small(float *x, size_t n, float scale)
-{
-    for (size_t j = 0; j < n; j++) {
-        x[j] *= scale;
-    }
-    for (size_t distance = 1; distance < n; distance *= 2) {
-        for (size_t j = 0; j < n; j++) {
-            if ((j & distance) == 0) {
-                const float a = x[j], b = x[j + distance];
-                x[j] = a + b;
-                x[j + distance] = a - b;
-            }
-        }
-    }
+    const __m256 odd = _mm256_setr_ps(1, -1, 1, -1, 1, -1, 1, -1);
+    const __m256 pair = _mm256_setr_ps(1, 1, -1, -1, 1, 1, -1, -1);
+    const __m256 half = _mm256_setr_ps(1, 1, 1, 1, -1, -1, -1, -1);
+    x = _mm256_fmadd_ps(x, odd, _mm256_permute_ps(x, 0xb1));
+    x = _mm256_fmadd_ps(x, pair, _mm256_permute_ps(x, 0x4e));
+    return _mm256_fmadd_ps(x, half, _mm256_permute2f128_ps(x, x, 1));
 }
 
 static inline void butterfly(__m256 *a, __m256 *b)
@@ -99,6 +84,21 @@ static inline void butterfly(__m256 *a, __m256 *b)
     const __m256 sum = _mm256_add_ps(*a, *b);
     *b = _mm256_sub_ps(*a, *b);
     *a = sum;
+}
+
+/* Distances 1, 2 and 4 of eight rows. */
+static inline void butterflies_of_rows(__m256 r[8])
+{
+    for (size_t k = 0; k < 8; k += 2) {
+        butterfly(&r[k], &r[k + 1]);
+    }
+    for (size_t k = 0; k < 8; k += 4) {
+        butterfly(&r[k], &r[k + 2]);
+        butterfly(&r[k + 1], &r[k + 3]);
+    }
+    for (size_t k = 0; k < 4; k++) {
+        butterfly(&r[k], &r[k + 4]);
+    }
 }
 
 /* Distances d, 2d and 4d of eight rows in one pass over memory. */
@@ -110,16 +110,7 @@ static void butterflies_three(float *x, size_t n, size_t d)
             for (size_t k = 0; k < 8; k++) {
                 r[k] = load_floats(x + j + k * d);
             }
-            for (size_t k = 0; k < 8; k += 2) {
-                butterfly(&r[k], &r[k + 1]);
-            }
-            butterfly(&r[0], &r[2]);
-            butterfly(&r[1], &r[3]);
-            butterfly(&r[4], &r[6]);
-            butterfly(&r[5], &r[7]);
-            for (size_t k = 0; k < 4; k++) {
-                butterfly(&r[k], &r[k + 4]);
-            }
+            butterflies_of_rows(r);
             for (size_t k = 0; k < 8; k++) {
                 _mm256_storeu_ps(x + j + k * d, r[k]);
             }
@@ -139,22 +130,41 @@ static void butterflies_one(float *x, size_t n, size_t d)
     }
 }
 
-static void hadamard(float *x, size_t n, float scale)
+static inline __m256 load_signed(const float *x, uint8_t bits, __m256 scale)
+{
+    return butterflies_of_eight(
+        _mm256_mul_ps(_mm256_xor_ps(load_floats(x), sign_mask(bits)), scale));
+}
+
+static void hadamard(float *out, const float *x, const uint8_t *bits, size_t n, float scale)
 {
     if (n < 8) {
-        hadamard_small(x, n, scale);
+        kernels_scalar.hadamard(out, x, bits, n, scale);
         return;
     }
     const __m256 scales = _mm256_set1_ps(scale);
-    for (size_t j = 0; j < n; j += 8) {
-        _mm256_storeu_ps(x + j, butterflies_of_eight(_mm256_mul_ps(load_floats(x + j), scales)));
+    size_t d = n < 64 ? 8 : 64;
+    if (n < 64) {
+        for (size_t j = 0; j < n; j += 8) {
+            _mm256_storeu_ps(out + j, load_signed(x + j, bits[j / 8], scales));
+        }
+    } else {
+        for (size_t j = 0; j < n; j += 64) { /* distances 1 to 32 without leaving the registers */
+            __m256 r[8];
+            for (size_t k = 0; k < 8; k++) {
+                r[k] = load_signed(x + j + 8 * k, bits[j / 8 + k], scales);
+            }
+            butterflies_of_rows(r);
+            for (size_t k = 0; k < 8; k++) {
+                _mm256_storeu_ps(out + j + 8 * k, r[k]);
+            }
+        }
     }
-    size_t d = 8;
     for (; d * 8 <= n; d *= 8) {
-        butterflies_three(x, n, d);
+        butterflies_three(out, n, d);
     }
     for (; d < n; d *= 2) {
-        butterflies_one(x, n, d);
+        butterflies_one(out, n, d);
     }
 }
 
@@ -190,11 +200,42 @@ static inline double lanes_total(const struct lanes *lanes)
     return _mm_cvtsd_f64(two) + _mm_cvtsd_f64(_mm_unpackhi_pd(two, two));
 }
 
+static inline __m256 product_of(__m256 a, __m256 b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+static inline __m256 squared_difference(__m256 a, __m256 b)
+{
+    const __m256 difference = _mm256_sub_ps(a, b);
+    return _mm256_mul_ps(difference, difference);
+}
+
+static inline __m256 absolute_difference(__m256 a, __m256 b)
+{
+    return absolute(_mm256_sub_ps(a, b));
+}
+
 /* The order of kernels.h for a TERM of two vectors, A of x and B of y, whose zero lanes give 0.
- * LOAD and LOAD_FIRST read eight of y at element j. */
+ * LOAD and LOAD_FIRST read eight of y at element j. Two blocks go side by side, since one alone
+ * waits for its own additions. */
 #define SUM_OF(n, LOAD, LOAD_FIRST, TERM)                                                          \
     struct lanes lanes = lanes_zero();                                                             \
     size_t j = 0;                                                                                  \
+    for (; j + 2 * KERNEL_SUM_BLOCK <= (n); j += KERNEL_SUM_BLOCK) {                               \
+        const size_t end = j + KERNEL_SUM_BLOCK;                                                   \
+        __m256 sums[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(),           \
+                          _mm256_setzero_ps()};                                                    \
+        for (; j < end; j += 16) {                                                                 \
+            const size_t k = j + KERNEL_SUM_BLOCK;                                                 \
+            sums[0] = _mm256_add_ps(sums[0], TERM(load_floats(x + j), LOAD(j)));                   \
+            sums[1] = _mm256_add_ps(sums[1], TERM(load_floats(x + j + 8), LOAD(j + 8)));           \
+            sums[2] = _mm256_add_ps(sums[2], TERM(load_floats(x + k), LOAD(k)));                   \
+            sums[3] = _mm256_add_ps(sums[3], TERM(load_floats(x + k + 8), LOAD(k + 8)));           \
+        }                                                                                          \
+        lanes_add(&lanes, sums[0], sums[1]);                                                       \
+        lanes_add(&lanes, sums[2], sums[3]);                                                       \
+    }                                                                                              \
     while (j < (n)) {                                                                              \
         const size_t end = (n)-j < KERNEL_SUM_BLOCK ? (n) : j + KERNEL_SUM_BLOCK;                  \
         __m256 first = _mm256_setzero_ps(), second = _mm256_setzero_ps();                          \
@@ -220,13 +261,7 @@ static inline double lanes_total(const struct lanes *lanes)
 
 static double dot(const float *x, const uint8_t *y, size_t n)
 {
-    SUM_OF(n, FLOATS_OF_Y, FIRST_OF_Y, _mm256_mul_ps);
-}
-
-static inline __m256 squared_difference(__m256 a, __m256 b)
-{
-    const __m256 difference = _mm256_sub_ps(a, b);
-    return _mm256_mul_ps(difference, difference);
+    SUM_OF(n, FLOATS_OF_Y, FIRST_OF_Y, product_of);
 }
 
 static double squared_distance(const float *x, const uint8_t *y, size_t n)
@@ -234,67 +269,39 @@ static double squared_distance(const float *x, const uint8_t *y, size_t n)
     SUM_OF(n, FLOATS_OF_Y, FIRST_OF_Y, squared_difference);
 }
 
-static inline __m256 absolute_difference(__m256 a, __m256 b)
-{
-    return absolute(_mm256_sub_ps(a, b));
-}
-
 static double absolute_distance(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, FLOATS_OF_Y, FIRST_OF_Y, absolute_difference);
 }
 
-/* One pass instead of three; each sum in the order of its own kernel. */
-static struct centre_sums centre_sums(const float *x, const float *y, size_t n)
+static inline __m256 load_halves(const uint8_t *halves)
 {
-    struct lanes products = lanes_zero(), distances = lanes_zero(), squares = lanes_zero();
-    for (size_t j = 0; j < n;) {
-        const size_t end = n - j < KERNEL_SUM_BLOCK ? n : j + KERNEL_SUM_BLOCK;
-        __m256 product[2], distance[2], square[2];
-        for (size_t i = 0; i < 2; i++) {
-            product[i] = distance[i] = square[i] = _mm256_setzero_ps();
-        }
-        for (; j < end; j += 16) {
-            for (size_t i = 0; i < 2; i++) {
-                const size_t at = j + 8 * i, left = at < end ? end - at : 0;
-                const __m256 a = left >= 8 ? load_floats(x + at) : load_first(x + end - left, left);
-                const __m256 b = left >= 8 ? load_floats(y + at) : load_first(y + end - left, left);
-                product[i] = _mm256_add_ps(product[i], _mm256_mul_ps(a, b));
-                distance[i] = _mm256_add_ps(distance[i], squared_difference(a, b));
-                square[i] = _mm256_add_ps(square[i], _mm256_mul_ps(b, b));
-            }
-        }
-        lanes_add(&products, product[0], product[1]);
-        lanes_add(&distances, distance[0], distance[1]);
-        lanes_add(&squares, square[0], square[1]);
-    }
-    return (struct centre_sums){lanes_total(&products), lanes_total(&distances),
-                                lanes_total(&squares)};
+    return _mm256_cvtph_ps(_mm_loadu_si128((const void *)halves));
 }
 
-static inline __m256 load_levels(const int8_t *levels)
+static inline __m256 load_first_halves(const uint8_t *halves, size_t n)
 {
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)levels)));
+    uint8_t first[16] = {0};
+    memcpy(first, halves, 2 * (n < 8 ? n : 8));
+    return load_halves(first);
 }
 
-static inline __m256i load_first_integers(const int8_t *levels, size_t n)
+#define HALVES_OF_Y(j) load_halves(y + (j)*2)
+#define FIRST_HALVES_OF_Y(j, n) load_first_halves(y + (j)*2, n)
+
+static double dot_half(const float *x, const uint8_t *y, size_t n)
 {
-    int8_t first[8] = {0};
-    memcpy(first, levels, n < 8 ? n : 8);
-    return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)first));
+    SUM_OF(n, HALVES_OF_Y, FIRST_HALVES_OF_Y, product_of);
 }
 
-static inline __m256 load_first_levels(const int8_t *levels, size_t n)
+static double squared_distance_half(const float *x, const uint8_t *y, size_t n)
 {
-    return _mm256_cvtepi32_ps(load_first_integers(levels, n));
+    SUM_OF(n, HALVES_OF_Y, FIRST_HALVES_OF_Y, squared_difference);
 }
 
-#define LEVELS(j) load_levels(levels + (j))
-#define FIRST_LEVELS(j, n) load_first_levels(levels + (j), n)
-
-static double dot_levels(const float *x, const int8_t *levels, size_t n)
+static double absolute_distance_half(const float *x, const uint8_t *y, size_t n)
 {
-    SUM_OF(n, LEVELS, FIRST_LEVELS, _mm256_mul_ps);
+    SUM_OF(n, HALVES_OF_Y, FIRST_HALVES_OF_Y, absolute_difference);
 }
 
 static inline __m256 absolute_first(__m256 a, __m256 b)
@@ -303,26 +310,122 @@ static inline __m256 absolute_first(__m256 a, __m256 b)
     return absolute(a);
 }
 
-static inline __m256 grid_of(__m256i levels)
-{
-    const __m256i twice = _mm256_add_epi32(levels, levels);
-    return _mm256_cvtepi32_ps(_mm256_add_epi32(twice, _mm256_set1_epi32(1)));
-}
-
-#define GRID(j) grid_of(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(levels + (j)))))
-#define FIRST_GRID(j, n) grid_of(load_first_integers(levels + (j), n))
-
-static double dot_grid(const float *x, const int8_t *levels, size_t n)
-{
-    SUM_OF(n, GRID, FIRST_GRID, _mm256_mul_ps);
-}
-
 #define NOTHING(j) _mm256_setzero_ps()
 #define NOTHING_FIRST(j, n) _mm256_setzero_ps()
 
 static double absolute_sum(const float *x, size_t n)
 {
     SUM_OF(n, NOTHING, NOTHING_FIRST, absolute_first);
+}
+
+/* Eight floats at element `at` of a block that ends at `end`, zero past it. */
+static inline __m256 load_within(const float *x, size_t at, size_t end)
+{
+    return at + 8 <= end ? load_floats(x + at)
+                         : load_first(x + (at < end ? at : 0), at < end ? end - at : 0);
+}
+
+/* Three sums in one pass, each in the order of a sum on its own. */
+#define THREE_SUMS(n, BODY, A, B, C)                                                               \
+    struct lanes lanes_a = lanes_zero(), lanes_b = lanes_zero(), lanes_c = lanes_zero();           \
+    for (size_t begin = 0; begin < (n); begin += KERNEL_SUM_BLOCK) {                               \
+        const size_t end = (n)-begin < KERNEL_SUM_BLOCK ? (n) : begin + KERNEL_SUM_BLOCK;          \
+        __m256 a[2], b[2], c[2];                                                                   \
+        for (size_t i = 0; i < 2; i++) {                                                           \
+            a[i] = b[i] = c[i] = _mm256_setzero_ps();                                              \
+        }                                                                                          \
+        for (size_t j = begin; j < end; j += 16) {                                                 \
+            for (size_t i = 0; i < 2; i++) {                                                       \
+                const size_t at = j + 8 * i;                                                       \
+                BODY;                                                                              \
+                a[i] = _mm256_add_ps(a[i], A);                                                     \
+                b[i] = _mm256_add_ps(b[i], B);                                                     \
+                c[i] = _mm256_add_ps(c[i], C);                                                     \
+            }                                                                                      \
+        }                                                                                          \
+        lanes_add(&lanes_a, a[0], a[1]);                                                           \
+        lanes_add(&lanes_b, b[0], b[1]);                                                           \
+        lanes_add(&lanes_c, c[0], c[1]);                                                           \
+    }
+
+static struct centre_sums centre_sums(const float *x, const float *y, size_t n)
+{
+    THREE_SUMS(n, const __m256 p = load_within(x, at, end);
+               const __m256 q = load_within(y, at, end), _mm256_mul_ps(p, q),
+               squared_difference(p, q), _mm256_mul_ps(q, q));
+    return (struct centre_sums){lanes_total(&lanes_a), lanes_total(&lanes_b),
+                                lanes_total(&lanes_c)};
+}
+
+static inline void store_within(float *out, size_t at, size_t end, __m256 values)
+{
+    if (at + 8 <= end) {
+        _mm256_storeu_ps(out + at, values);
+    } else if (at < end) {
+        _mm256_maskstore_ps(out + at, lane_mask(end - at), values);
+    }
+}
+
+static struct residual_sums residual(float *out, const float *x, const float *y, size_t n)
+{
+    THREE_SUMS(n, const __m256 p = load_within(x, at, end);
+               const __m256 q = load_within(y, at, end); const __m256 r = _mm256_sub_ps(p, q);
+               store_within(out, at, end, r), _mm256_mul_ps(r, q), _mm256_mul_ps(r, r),
+               _mm256_mul_ps(p, p));
+    return (struct residual_sums){lanes_total(&lanes_a), lanes_total(&lanes_b),
+                                  lanes_total(&lanes_c)};
+}
+
+static inline __m256i load_integers(const int8_t *levels)
+{
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)levels));
+}
+
+static inline __m256i load_integers_within(const int8_t *levels, size_t at, size_t end)
+{
+    if (at + 8 <= end) {
+        return load_integers(levels + at);
+    }
+    int8_t first[8] = {0};
+    memcpy(first, levels + (at < end ? at : 0), at < end ? end - at : 0);
+    return load_integers(first);
+}
+
+static inline __m256 grid_of(__m256i levels)
+{
+    const __m256i twice = _mm256_add_epi32(levels, levels);
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(twice, _mm256_set1_epi32(1)));
+}
+
+/* Two sums of x and y with the same LEVEL, of y none where there is no y. */
+#define LEVEL_SUMS(n, LEVEL)                                                                       \
+    const float *other = y != NULL ? y : x;                                                        \
+    THREE_SUMS(n, const __m256 level = LEVEL, _mm256_mul_ps(load_within(x, at, end), level),       \
+               _mm256_mul_ps(load_within(other, at, end), level), _mm256_setzero_ps());            \
+    return (struct level_sums)                                                                     \
+    {                                                                                              \
+        lanes_total(&lanes_a), y != NULL ? lanes_total(&lanes_b) : 0.0                             \
+    }
+
+static struct level_sums level_sums(const float *x, const float *y, const int8_t *levels, size_t n)
+{
+    LEVEL_SUMS(n, _mm256_cvtepi32_ps(load_integers_within(levels, at, end)));
+}
+
+static struct level_sums grid_sums(const float *x, const float *y, const int8_t *levels, size_t n)
+{
+    LEVEL_SUMS(n, grid_of(load_integers_within(levels, at, end)));
+}
+
+/* 1 or -1 for eight bits. */
+static inline __m256 signs_of(uint8_t bits)
+{
+    return _mm256_xor_ps(sign_mask((uint8_t)~bits), _mm256_set1_ps(1.0f));
+}
+
+static struct level_sums sign_sums(const float *x, const float *y, const uint8_t *bits, size_t n)
+{
+    LEVEL_SUMS(n, signs_of(at < end ? bits[at / 8] : 0));
 }
 
 /* ---- encoding ---- */
@@ -350,13 +453,30 @@ static void sign_bits(const float *x, size_t n, uint8_t *bits)
     }
 }
 
-static void outer_bits(const float *x, size_t n, float threshold, uint8_t *bits)
+/* Eight small 32-bit integers as bytes. */
+static inline void store_eight(int8_t *out, __m256i integers)
 {
-    const __m256 limit = _mm256_set1_ps(threshold);
-    for (size_t j = 0; j < n; j += 8) {
-        const __m256 part = n - j >= 8 ? load_floats(x + j) : load_first(x + j, n - j);
-        const int outer = _mm256_movemask_ps(_mm256_cmp_ps(absolute(part), limit, _CMP_GT_OQ));
-        bits[j / 8] = (uint8_t)(n - j >= 8 ? outer : outer & ((1 << (n - j)) - 1));
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+    _mm_storel_epi64((void *)out, _mm_packs_epi16(words, words));
+}
+
+static void outer_levels(const float *x, size_t n, float threshold, uint8_t *bits, int8_t *levels)
+{
+    const __m256i inner = _mm256_set1_epi32(CODEBOOK_LEVEL_2);
+    const __m256i rise = _mm256_set1_epi32(CODEBOOK_OUTER_2 - CODEBOOK_LEVEL_2);
+    size_t j = 0;
+    for (; j + 8 <= n; j += 8) {
+        const __m256 part = load_floats(x + j);
+        const __m256 above = _mm256_cmp_ps(absolute(part), _mm256_set1_ps(threshold), _CMP_GT_OQ);
+        const __m256i level =
+            _mm256_add_epi32(inner, _mm256_and_si256(_mm256_castps_si256(above), rise));
+        const __m256i negative = _mm256_srai_epi32(_mm256_castps_si256(part), 31);
+        bits[j / 8] = (uint8_t)_mm256_movemask_ps(above);
+        store_eight(levels + j, _mm256_sub_epi32(_mm256_xor_si256(level, negative), negative));
+    }
+    if (j < n) {
+        kernels_scalar.outer_levels(x + j, n - j, threshold, bits + j / 8, levels + j);
     }
 }
 
@@ -458,7 +578,7 @@ static inline uint32_t sum_of_eight(__m256i x)
     return (uint32_t)_mm_cvtsi128_si32(sum);
 }
 
-static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_table *table,
+static void try_table(struct magnitudes magnitudes, size_t n, const struct rank_table *table,
                       uint32_t *dot_out, uint32_t *square_out)
 {
     const struct ranks ranks = ranks_load(table);
@@ -474,6 +594,14 @@ static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_
     }
     *dot_out = sum_of_eight(dots);
     *square_out = sum_of_eight(squares);
+}
+
+static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_table *tables,
+                      uint32_t *dots, uint32_t *squares)
+{
+    for (size_t i = 0; i < KERNEL_TABLES; i++) {
+        try_table(magnitudes, n, &tables[i], &dots[i], &squares[i]);
+    }
 }
 
 /* 0xff in byte i for float j + i below zero (or -0), of those that exist. */
@@ -507,6 +635,128 @@ static void take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
         _mm256_storeu_si256((void *)(indices + j), index);
         _mm256_storeu_si256((void *)(levels + j), own);
     }
+}
+
+/* ---- queries ---- */
+
+static inline float most_of_eight(__m256 x)
+{
+    __m128 most = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+    return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+}
+
+static float largest(const float *x, size_t n)
+{
+    __m256 most = _mm256_setzero_ps();
+    for (size_t j = 0; j < n; j += 8) {
+        most = _mm256_max_ps(most, absolute(load_floats(x + j)));
+    }
+    return most_of_eight(most);
+}
+
+static float widest_column(const float *x, size_t n, unsigned bits)
+{
+    __m256 widest = _mm256_setzero_ps();
+    for (size_t j = 0; j < n; j += 16) {
+        __m256 sums =
+            _mm256_hadd_ps(absolute(load_floats(x + j)), absolute(load_floats(x + j + 8)));
+        sums = bits == 2 ? sums : _mm256_hadd_ps(sums, sums);
+        widest = _mm256_max_ps(widest, sums);
+    }
+    return 2.0f * most_of_eight(widest);
+}
+
+/* Entries from their sums in two halves, at most 255. */
+static inline void store_entries(uint8_t *entries, __m256 low, __m256 high)
+{
+    const __m256 half = _mm256_set1_ps(0.5f), most = _mm256_set1_ps(255.0f);
+    const __m256i a = _mm256_cvttps_epi32(_mm256_min_ps(_mm256_add_ps(low, half), most));
+    const __m256i b = _mm256_cvttps_epi32(_mm256_min_ps(_mm256_add_ps(high, half), most));
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xd8);
+    _mm_storeu_si128((void *)entries, _mm_packus_epi16(_mm256_castsi256_si128(words),
+                                                       _mm256_extracti128_si256(words, 1)));
+}
+
+/* All ones unless x > 0: then a dim's ranks count down. */
+static inline __m256 flips_of(__m256 x)
+{
+    return _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_NGT_UQ);
+}
+
+static inline __m256 lane_of(__m256 x, int lane)
+{
+    return _mm256_permutevar8x32_ps(x, _mm256_set1_epi32(lane));
+}
+
+static void fill_lut_1(const float *x, size_t column_count, float per_step, uint8_t *lut)
+{
+    const __m256 set[3] = {
+        _mm256_castsi256_ps(_mm256_setr_epi32(0, -1, 0, -1, 0, -1, 0, -1)),
+        _mm256_castsi256_ps(_mm256_setr_epi32(0, 0, -1, -1, 0, 0, -1, -1)),
+        _mm256_castsi256_ps(_mm256_setr_epi32(0, 0, 0, 0, -1, -1, -1, -1)),
+    };
+    for (size_t column = 0; column < column_count; column++) {
+        const __m256 four = _mm256_castps128_ps256(_mm_loadu_ps(x + column * 4));
+        const __m256 twice = _mm256_mul_ps(_mm256_set1_ps(2.0f), absolute(four));
+        const __m256 ranges = _mm256_mul_ps(twice, _mm256_set1_ps(per_step));
+        const __m256 flips = flips_of(four);
+        __m256 sums = _mm256_and_ps(lane_of(ranges, 0), _mm256_xor_ps(set[0], lane_of(flips, 0)));
+        for (int i = 1; i < 3; i++) {
+            sums = _mm256_add_ps(
+                sums, _mm256_and_ps(lane_of(ranges, i), _mm256_xor_ps(set[i], lane_of(flips, i))));
+        }
+        const __m256 last = lane_of(ranges, 3), down = lane_of(flips, 3);
+        store_entries(lut + column * 16, _mm256_add_ps(sums, _mm256_and_ps(last, down)),
+                      _mm256_add_ps(sums, _mm256_andnot_ps(down, last)));
+    }
+}
+
+static void fill_lut_2(const float *x, size_t column_count, float per_step, uint8_t *lut)
+{
+    const float a = 0.0f, b = CODEBOOK_RISE_2, c = 1.0f - CODEBOOK_RISE_2, d = 1.0f;
+    const __m256 up = _mm256_setr_ps(a, b, c, d, a, b, c, d);
+    const __m256 down = _mm256_setr_ps(d, c, b, a, d, c, b, a);
+    const __m256 low_up = _mm256_setr_ps(a, a, a, a, b, b, b, b);
+    const __m256 low_down = _mm256_setr_ps(d, d, d, d, c, c, c, c);
+    const __m256 high_up = _mm256_setr_ps(c, c, c, c, d, d, d, d);
+    const __m256 high_down = _mm256_setr_ps(b, b, b, b, a, a, a, a);
+    for (size_t column = 0; column < column_count; column++) {
+        const __m256 p = _mm256_set1_ps(x[column * 2]), q = _mm256_set1_ps(x[column * 2 + 1]);
+        const __m256 two = _mm256_set1_ps(2.0f), steps = _mm256_set1_ps(per_step);
+        const __m256 range_p = _mm256_mul_ps(_mm256_mul_ps(two, absolute(p)), steps);
+        const __m256 range_q = _mm256_mul_ps(_mm256_mul_ps(two, absolute(q)), steps);
+        const __m256 flip_p = flips_of(p), flip_q = flips_of(q);
+        const __m256 first = _mm256_mul_ps(range_p, _mm256_blendv_ps(up, down, flip_p));
+        const __m256 low = _mm256_mul_ps(range_q, _mm256_blendv_ps(low_up, low_down, flip_q));
+        const __m256 high = _mm256_mul_ps(range_q, _mm256_blendv_ps(high_up, high_down, flip_q));
+        store_entries(lut + column * 16, _mm256_add_ps(first, low), _mm256_add_ps(first, high));
+    }
+}
+
+static void fill_lut(const float *x, size_t column_count, unsigned bits, float per_step,
+                     uint8_t *lut)
+{
+    (bits == 2 ? fill_lut_2 : fill_lut_1)(x, column_count, per_step, lut);
+}
+
+static double quantise(const float *x, size_t n, float per_step, float step, int8_t *out)
+{
+    const __m256 per_steps = _mm256_set1_ps(per_step), steps = _mm256_set1_ps(step);
+    const __m256 sign = _mm256_set1_ps(-0.0f), half = _mm256_set1_ps(0.5f);
+    THREE_SUMS(
+        n, const __m256 part = load_within(x, at, end);
+        const __m256 scaled = _mm256_mul_ps(part, per_steps);
+        const __m256 away = _mm256_or_ps(_mm256_and_ps(scaled, sign), half);
+        const __m256i rounded = _mm256_cvttps_epi32(_mm256_add_ps(scaled, away));
+        const __m256 off = _mm256_sub_ps(part, _mm256_mul_ps(_mm256_cvtepi32_ps(rounded), steps));
+        if (at + 8 <= end) { store_eight(out + at, rounded); } else if (at < end) {
+            int8_t last[8];
+            store_eight(last, rounded);
+            memcpy(out + at, last, end - at);
+        },
+        _mm256_mul_ps(off, off), _mm256_setzero_ps(), _mm256_setzero_ps());
+    return lanes_total(&lanes_a);
 }
 
 /* ---- first stage ---- */
@@ -554,24 +804,18 @@ static inline void columns_flush(const struct columns *sums, struct sums *total)
 /* 256 steps of 255 still fit 16 bits. */
 #define FLUSH_PAIRS ((size_t)256)
 
+/* An odd last column goes with the 16 bytes behind it, whose entries are zero. */
 static inline struct sums block_sums(const uint8_t *codes, size_t column_count, const uint8_t *lut)
 {
     const __m256i zero = _mm256_setzero_si256();
     struct sums total = {{zero, zero, zero, zero}};
-    const size_t pairs = column_count / 2;
-    size_t pair = 0;
-    do {
+    const size_t pairs = (column_count + 1) / 2;
+    for (size_t pair = 0; pair < pairs;) {
         struct columns sums = {zero, zero, zero, zero};
         const size_t end = pairs - pair < FLUSH_PAIRS ? pairs : pair + FLUSH_PAIRS;
         for (; pair < end; pair++) {
             columns_add(&sums, load_bytes(codes + pair * 32), load_bytes(lut + pair * 32));
         }
-        columns_flush(&sums, &total);
-    } while (pair < pairs);
-    if (column_count % 2 != 0) {
-        struct columns sums = {zero, zero, zero, zero};
-        const __m128i last = _mm_loadu_si128((const void *)(codes + pairs * 32));
-        columns_add(&sums, _mm256_zextsi128_si256(last), load_bytes(lut + pairs * 32));
         columns_flush(&sums, &total);
     }
     return total;
@@ -689,6 +933,26 @@ static struct row_sums row_sums_8(const uint8_t *code, size_t n, const int16_t *
     return (struct row_sums){(int32_t)sum_of_eight(dots), sum_of_eight(squares) - padding};
 }
 
+static void int8_dots(const int8_t *query, const uint8_t *rows, size_t count, size_t row_bytes,
+                      size_t stride, int32_t *dots)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    for (size_t i = 0; i < count; i++, rows += stride) {
+        __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        for (size_t j = 0; j < row_bytes; j += 64) {
+            for (size_t k = 0; k < 2; k++) {
+                const __m256i row = load_bytes(rows + j + 32 * k);
+                const __m256i own = load_bytes(query + j + 32 * k);
+                /* |row| times the query with the row's sign: pairs below 2 * 127 * 127 */
+                const __m256i products =
+                    _mm256_maddubs_epi16(_mm256_abs_epi8(row), _mm256_sign_epi8(own, row));
+                sums[k] = _mm256_add_epi32(sums[k], _mm256_madd_epi16(products, ones));
+            }
+        }
+        dots[i] = (int32_t)sum_of_eight(_mm256_add_epi32(sums[0], sums[1]));
+    }
+}
+
 const struct kernels kernels_avx2 = {
     .name = "avx2",
     .supported = supported,
@@ -697,21 +961,31 @@ const struct kernels kernels_avx2 = {
     .dot = dot,
     .squared_distance = squared_distance,
     .absolute_distance = absolute_distance,
-    .centre_sums = centre_sums,
-    .dot_levels = dot_levels,
-    .dot_grid = dot_grid,
+    .dot_half = dot_half,
+    .squared_distance_half = squared_distance_half,
+    .absolute_distance_half = absolute_distance_half,
     .absolute_sum = absolute_sum,
+    .centre_sums = centre_sums,
+    .level_sums = level_sums,
+    .grid_sums = grid_sums,
+    .sign_sums = sign_sums,
     .subtract = subtract,
+    .residual = residual,
     .sign_bits = sign_bits,
-    .outer_bits = outer_bits,
+    .outer_levels = outer_levels,
     .grid_levels = grid_levels,
     .magnitudes = magnitudes,
     .try_ranks = try_ranks,
     .take_ranks = take_ranks,
+    .largest = largest,
+    .widest_column = widest_column,
+    .fill_lut = fill_lut,
+    .quantise = quantise,
     .scan_sums = scan_sums,
     .scan_blocks = scan_blocks,
     .row_sums = row_sums,
     .row_sums_8 = row_sums_8,
+    .int8_dots = int8_dots,
 };
 
 #else

@@ -22,17 +22,17 @@ static void copy_signed(float *out, const float *x, const uint8_t *bits, size_t 
     }
 }
 
-static void hadamard(float *x, size_t n, float scale)
+static void hadamard(float *out, const float *x, const uint8_t *bits, size_t n, float scale)
 {
     for (size_t j = 0; j < n; j++) {
-        x[j] *= scale;
+        out[j] = (bits[j / 8] >> (j % 8) & 1 ? -x[j] : x[j]) * scale;
     }
     for (size_t distance = 1; distance < n; distance *= 2) {
         for (size_t i = 0; i < n; i += 2 * distance) {
             for (size_t j = i; j < i + distance; j++) {
-                const float a = x[j], b = x[j + distance];
-                x[j] = a + b;
-                x[j + distance] = a - b;
+                const float a = out[j], b = out[j + distance];
+                out[j] = a + b;
+                out[j + distance] = a - b;
             }
         }
     }
@@ -97,10 +97,42 @@ static double absolute_distance(const float *x, const uint8_t *y, size_t n)
     SUM_OF(n, fabsf(x[j] - load(y, j)));
 }
 
+static float half(const uint8_t *bytes, size_t j)
+{
+    uint16_t half;
+    memcpy(&half, bytes + j * sizeof half, sizeof half);
+    const uint32_t exponent = half >> 10 & 31u, fraction = half & 1023u;
+    const uint32_t normal = (exponent == 31 ? 255u << 23 : (exponent + 112) << 23) | fraction << 13;
+    float value;
+    memcpy(&value, &normal, sizeof value);
+    value = exponent == 0 ? (float)fraction * 0x1p-24f : value; /* subnormal */
+    return half >> 15 != 0 ? -value : value;
+}
+
+static double dot_half(const float *x, const uint8_t *y, size_t n)
+{
+    SUM_OF(n, x[j] * half(y, j));
+}
+
+static double squared_distance_half(const float *x, const uint8_t *y, size_t n)
+{
+    SUM_OF(n, square(x[j] - half(y, j)));
+}
+
+static double absolute_distance_half(const float *x, const uint8_t *y, size_t n)
+{
+    SUM_OF(n, fabsf(x[j] - half(y, j)));
+}
+
 static struct centre_sums centre_sums(const float *x, const float *y, size_t n)
 {
     const uint8_t *bytes = (const uint8_t *)y;
     return (struct centre_sums){dot(x, bytes, n), squared_distance(x, bytes, n), dot(y, bytes, n)};
+}
+
+static double dot_levels(const float *x, const int8_t *levels, size_t n)
+{
+    SUM_OF(n, x[j] * (float)levels[j]);
 }
 
 static double dot_grid(const float *x, const int8_t *levels, size_t n)
@@ -108,9 +140,25 @@ static double dot_grid(const float *x, const int8_t *levels, size_t n)
     SUM_OF(n, x[j] * (float)(2 * levels[j] + 1));
 }
 
-static double dot_levels(const float *x, const int8_t *levels, size_t n)
+static double dot_signs(const float *x, const uint8_t *bits, size_t n)
 {
-    SUM_OF(n, x[j] * (float)levels[j]);
+    SUM_OF(n, bits[j / 8] >> (j % 8) & 1 ? x[j] : -x[j]);
+}
+
+static struct level_sums level_sums(const float *x, const float *y, const int8_t *levels, size_t n)
+{
+    return (struct level_sums){dot_levels(x, levels, n),
+                               y != NULL ? dot_levels(y, levels, n) : 0.0};
+}
+
+static struct level_sums grid_sums(const float *x, const float *y, const int8_t *levels, size_t n)
+{
+    return (struct level_sums){dot_grid(x, levels, n), y != NULL ? dot_grid(y, levels, n) : 0.0};
+}
+
+static struct level_sums sign_sums(const float *x, const float *y, const uint8_t *bits, size_t n)
+{
+    return (struct level_sums){dot_signs(x, bits, n), y != NULL ? dot_signs(y, bits, n) : 0.0};
 }
 
 static double absolute_sum(const float *x, size_t n)
@@ -127,6 +175,13 @@ static void subtract(float *out, const float *x, const float *y, size_t n)
     }
 }
 
+static struct residual_sums residual(float *out, const float *x, const float *y, size_t n)
+{
+    subtract(out, x, y, n);
+    return (struct residual_sums){dot(out, (const uint8_t *)y, n),
+                                  dot(out, (const uint8_t *)out, n), dot(x, (const uint8_t *)x, n)};
+}
+
 static void sign_bits(const float *x, size_t n, uint8_t *bits)
 {
     memset(bits, 0, (n + 7) / 8);
@@ -137,11 +192,14 @@ static void sign_bits(const float *x, size_t n, uint8_t *bits)
     }
 }
 
-static void outer_bits(const float *x, size_t n, float threshold, uint8_t *bits)
+static void outer_levels(const float *x, size_t n, float threshold, uint8_t *bits, int8_t *levels)
 {
     memset(bits, 0, (n + 7) / 8);
     for (size_t j = 0; j < n; j++) {
-        if (fabsf(x[j]) > threshold) {
+        const bool outer = fabsf(x[j]) > threshold;
+        const int level = outer ? CODEBOOK_OUTER_2 : CODEBOOK_LEVEL_2;
+        levels[j] = (int8_t)(signbit(x[j]) ? -level : level);
+        if (outer) {
             bits[j / 8] = (uint8_t)(bits[j / 8] | 1u << (j % 8));
         }
     }
@@ -173,17 +231,17 @@ static unsigned rank_of(struct magnitudes magnitudes, size_t j, const struct ran
     return table->base[high] + (magnitudes.low[j] > table->after[high] ? 1u : 0u);
 }
 
-static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_table *table,
-                      uint32_t *dot_out, uint32_t *square_out)
+static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_table *tables,
+                      uint32_t *dots, uint32_t *squares)
 {
-    uint32_t dot_sum = 0, square_sum = 0;
-    for (size_t j = 0; j < n; j++) {
-        const uint32_t level = table->level[rank_of(magnitudes, j, table)];
-        dot_sum += level * magnitudes.units[j];
-        square_sum += level * level;
+    for (unsigned i = 0; i < KERNEL_TABLES; i++) {
+        dots[i] = squares[i] = 0;
+        for (size_t j = 0; j < n; j++) {
+            const uint32_t level = tables[i].level[rank_of(magnitudes, j, &tables[i])];
+            dots[i] += level * magnitudes.units[j];
+            squares[i] += level * level;
+        }
     }
-    *dot_out = dot_sum;
-    *square_out = square_sum;
 }
 
 static void take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
@@ -195,6 +253,72 @@ static void take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
         indices[j] = (uint8_t)(negative ? 7u - rank : 8u + rank);
         levels[j] = (int8_t)(negative ? -(int)table->level[rank] : (int)table->level[rank]);
     }
+}
+
+/* ---- queries ---- */
+
+static float largest(const float *x, size_t n)
+{
+    float most = 0.0f;
+    for (size_t j = 0; j < n; j++) {
+        most = fabsf(x[j]) > most ? fabsf(x[j]) : most;
+    }
+    return most;
+}
+
+static float widest_column(const float *x, size_t n, unsigned bits)
+{
+    float widest = 0.0f;
+    for (size_t j = 0; j < n; j += 4 / bits) {
+        const float first = fabsf(x[j]) + fabsf(x[j + 1]);
+        const float range = bits == 2 ? first : first + (fabsf(x[j + 2]) + fabsf(x[j + 3]));
+        widest = range > widest ? range : widest;
+    }
+    return 2.0f * widest;
+}
+
+/* Entry m is the sum over the column's dims of twice their magnitude times how far the dim's rank
+ * in m is from the lowest; ranks count down below zero. */
+static void column_fill(const float *x, unsigned bits, float per_step, uint8_t *entries)
+{
+    static const float signs[2] = {0.0f, 1.0f};
+    static const float ranks[4] = {0.0f, CODEBOOK_RISE_2, 1.0f - CODEBOOK_RISE_2, 1.0f};
+    const float *from_lowest = bits == 2 ? ranks : signs;
+    const unsigned top = (1u << bits) - 1;
+    float sums[16] = {0.0f};
+    for (unsigned i = 0; i < 4 / bits; i++) {
+        const float range = 2.0f * fabsf(x[i]) * per_step;
+        const unsigned flip = x[i] > 0.0f ? 0 : top;
+        for (unsigned m = 0; m < 16; m++) {
+            sums[m] += range * from_lowest[(m >> (i * bits) & top) ^ flip];
+        }
+    }
+    for (unsigned m = 0; m < 16; m++) {
+        const float rounded = sums[m] + 0.5f;
+        entries[m] = (uint8_t)(rounded < 255.0f ? rounded : 255.0f);
+    }
+}
+
+static void fill_lut(const float *x, size_t column_count, unsigned bits, float per_step,
+                     uint8_t *lut)
+{
+    for (size_t column = 0; column < column_count; column++) {
+        column_fill(x + column * (4 / bits), bits, per_step, lut + column * 16);
+    }
+}
+
+static int8_t int8_of(float value, float per_step)
+{
+    const float scaled = value * per_step;
+    return (int8_t)(scaled < 0.0f ? scaled - 0.5f : scaled + 0.5f);
+}
+
+static double quantise(const float *x, size_t n, float per_step, float step, int8_t *out)
+{
+    for (size_t j = 0; j < n; j++) {
+        out[j] = int8_of(x[j], per_step);
+    }
+    SUM_OF(n, square(x[j] - (float)out[j] * step));
 }
 
 /* ---- search ---- */
@@ -266,6 +390,18 @@ static struct row_sums row_sums_8(const uint8_t *code, size_t n, const int16_t *
     return sums;
 }
 
+static void int8_dots(const int8_t *query, const uint8_t *rows, size_t count, size_t row_bytes,
+                      size_t stride, int32_t *dots)
+{
+    for (size_t i = 0; i < count; i++, rows += stride) {
+        int32_t sum = 0;
+        for (size_t j = 0; j < row_bytes; j++) {
+            sum += query[j] * (int8_t)rows[j];
+        }
+        dots[i] = sum;
+    }
+}
+
 const struct kernels kernels_scalar = {
     .name = "scalar",
     .supported = supported,
@@ -274,19 +410,29 @@ const struct kernels kernels_scalar = {
     .dot = dot,
     .squared_distance = squared_distance,
     .absolute_distance = absolute_distance,
-    .centre_sums = centre_sums,
-    .dot_levels = dot_levels,
-    .dot_grid = dot_grid,
+    .dot_half = dot_half,
+    .squared_distance_half = squared_distance_half,
+    .absolute_distance_half = absolute_distance_half,
     .absolute_sum = absolute_sum,
+    .centre_sums = centre_sums,
+    .level_sums = level_sums,
+    .grid_sums = grid_sums,
+    .sign_sums = sign_sums,
     .subtract = subtract,
+    .residual = residual,
     .sign_bits = sign_bits,
-    .outer_bits = outer_bits,
+    .outer_levels = outer_levels,
     .grid_levels = grid_levels,
     .magnitudes = magnitudes,
     .try_ranks = try_ranks,
     .take_ranks = take_ranks,
+    .largest = largest,
+    .widest_column = widest_column,
+    .fill_lut = fill_lut,
+    .quantise = quantise,
     .scan_sums = scan_sums,
     .scan_blocks = scan_blocks,
     .row_sums = row_sums,
     .row_sums_8 = row_sums_8,
+    .int8_dots = int8_dots,
 };

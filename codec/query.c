@@ -47,6 +47,7 @@ static void query_layout(const struct codec *codec, struct codec_query *query)
     if (codec->first_bits == CODE_1_5) {
         query->spread += round_to_pad(codec->dim);
     }
+    memset(next, 0, rotated_count(codec) * sizeof(float)); /* kernels count on the padding */
     next += rotated_count(codec) * sizeof(float);
     query->lut = next;
     next += lut_bytes(codec);
@@ -57,101 +58,39 @@ static void query_layout(const struct codec *codec, struct codec_query *query)
 
 /* ---- the lookup table of the first stage ---- */
 
-/* The dims of a column, four or at 2 bits two, zero past the last. */
-static void column_values(const struct codec *codec, const float *spread, size_t column,
-                          float values[4])
-{
-    const size_t dims = codec->first_bits == CODE_2 ? 2 : 4;
-    for (size_t i = 0; i < 4; i++) {
-        const size_t j = column * dims + i;
-        values[i] = i < dims && j < codec->code_dim ? spread[j] : 0.0f;
-    }
-}
-
-/* What the entries of a column range over, in multiples of the outer level: twice the sum of
- * magnitudes. */
-static float column_range(const float values[4])
-{
-    return 2.0f * ((fabsf(values[0]) + fabsf(values[1])) + (fabsf(values[2]) + fabsf(values[3])));
-}
-
-/* How far each rank's level is from the lowest, over twice the outer level. */
-static const float signs_from_lowest[2] = {0.0f, 1.0f};
-static const float ranks_from_lowest[4] = {
-    0.0f, (float)(CODEBOOK_OUTER_2 - CODEBOOK_LEVEL_2) / (2.0f * CODEBOOK_OUTER_2),
-    (float)(CODEBOOK_OUTER_2 + CODEBOOK_LEVEL_2) / (2.0f * CODEBOOK_OUTER_2), 1.0f};
-
-/* Entry m: how far the four bits of m are above the lowest sum there is, in steps. */
-static void column_fill(const float values[4], unsigned bits, float per_step, uint8_t *entries)
-{
-    const float *from_lowest = bits == 2 ? ranks_from_lowest : signs_from_lowest;
-    const unsigned top = (1u << bits) - 1;
-    float sums[16] = {0.0f};
-    for (unsigned i = 0; i < 4 / bits; i++) {
-        const float range = 2.0f * fabsf(values[i]) * per_step;
-        const unsigned flip = values[i] > 0.0f ? 0 : top; /* ranks count down below zero */
-        for (unsigned m = 0; m < 16; m++) {
-            sums[m] += range * from_lowest[(m >> (i * bits) & top) ^ flip];
-        }
-    }
-    for (unsigned m = 0; m < 16; m++) {
-        const float rounded = sums[m] + 0.5f;
-        entries[m] = (uint8_t)(rounded < 255.0f ? rounded : 255.0f);
-    }
-}
-
-/* One step for all columns, so that sums of different columns add up. */
+/* One step for all columns, so that sums of different columns add up. Of the lowest entries, which
+ * the table leaves out, lut_bias is the sum: minus all magnitudes. */
 static void query_fill_lut(const struct codec *codec, struct codec_query *query)
 {
+    const struct kernels *kernels = codec->kernels;
     const unsigned bits = codec->first_bits == CODE_2 ? 2 : 1;
     const float outer = bits == 2 ? (float)CODEBOOK_OUTER_2 : 1.0f;
     const size_t column_count = codec->shape.column_count;
-    float values[4], widest = 0.0f;
-    double magnitude = 0.0;
-    for (size_t column = 0; column < column_count; column++) {
-        column_values(codec, query->spread, column, values);
-        const float range = column_range(values);
-        widest = range > widest ? range : widest;
-        magnitude += (double)range;
-    }
-    const float per_step = widest > 0.0f ? 255.0f / widest : 0.0f;
-    memset(query->lut, 0, lut_bytes(codec));
-    for (size_t column = 0; column < column_count; column++) {
-        column_values(codec, query->spread, column, values);
-        column_fill(values, bits, per_step, query->lut + column * 16);
-    }
+    const float widest = kernels->widest_column(query->spread, codec->code_dim, bits);
+    const float per_step = widest > FLT_MIN ? 255.0f / widest : 0.0f;
+    memset(query->lut + column_count * 16, 0, lut_bytes(codec) - column_count * 16);
+    kernels->fill_lut(query->spread, column_count, bits, per_step, query->lut);
     query->lut_step = widest / 255.0f * outer;
-    query->lut_bias = (float)(-0.5 * magnitude * (double)outer);
+    query->lut_bias =
+        (float)(-kernels->absolute_sum(query->spread, codec->code_dim) * (double)outer);
     query->lut_error = (double)query->lut_step * sqrt((double)column_count / 12.0);
 }
 
 /* ---- the integers of the second stage ---- */
 
-static int8_t int8_of(float value, float per_step)
+/* Rounded, then spread over the streams of low and high nibbles. integers: int8[dim], scratch. */
+static void query_fill_int8(const struct codec *codec, struct codec_query *query, int8_t *integers)
 {
-    const float scaled = value * per_step;
-    return (int8_t)(scaled < 0.0f ? scaled - 0.5f : scaled + 0.5f);
-}
-
-static void query_fill_int8(const struct codec *codec, struct codec_query *query)
-{
-    const float *rotated = query->rotated;
-    float largest = 0.0f;
-    for (uint32_t j = 0; j < codec->dim; j++) {
-        largest = fabsf(rotated[j]) > largest ? fabsf(rotated[j]) : largest;
-    }
+    const float largest = codec->kernels->largest(query->rotated, codec->dim);
     const float step = largest / 127.0f, per_step = step > FLT_MIN ? 127.0f / largest : 0.0f;
+    const double error =
+        codec->kernels->quantise(query->rotated, codec->dim, per_step, step, integers);
     memset(query->low, 0, row_query_bytes(codec));
     size_t byte = 0;
-    double error = 0.0;
     for (size_t first = 0; first < codec->dim; first += CODEC_ROW_GROUP) {
-        const size_t half = codec_half_group(codec->dim, first);
-        for (size_t k = 0; k < 2 * half && first + k < codec->dim; k++) {
-            const int8_t rounded = int8_of(rotated[first + k], per_step);
-            const float off = rotated[first + k] - (float)rounded * step;
-            (k < half ? query->low : query->high)[byte + k % half] = rounded;
-            error += (double)off * (double)off;
-        }
+        const size_t half = codec_half_group(codec->dim, first), left = codec->dim - first;
+        memcpy(query->low + byte, integers + first, half);
+        memcpy(query->high + byte, integers + first + half, left < 2 * half ? left - half : half);
         byte += half;
     }
     query->row_step = step;
@@ -199,7 +138,7 @@ void codec_query_init(const struct codec *codec, enum metric metric, const float
         }
         query_fill_lut(codec, query);
         if (codec->second_bits == CODE_4) {
-            query_fill_int8(codec, query);
+            query_fill_int8(codec, query, work);
         } else if (codec->second_bits == CODE_8) {
             query_fill_int16(codec, query);
         }

@@ -56,6 +56,23 @@ static uint16_t *sources_new(uint32_t dim, uint32_t stride)
     return sources;
 }
 
+/* Signs go to memory where the transform meets them: the first round's as they are, the others' as
+ * the permutation moves them. */
+static uint8_t *moved_signs_new(const struct rotation *rotation)
+{
+    const size_t bytes = rotation->sign_bytes;
+    uint8_t *moved = must(calloc(ROTATION_ROUNDS, bytes));
+    for (unsigned round = 0; round < ROTATION_ROUNDS; round++) {
+        for (uint32_t j = 0; j < rotation->dim; j++) {
+            const uint32_t from = round > 0 && rotation->sources != NULL ? rotation->sources[j] : j;
+            const unsigned bit = rotation->signs[round * bytes + from / 8] >> (from % 8) & 1u;
+            uint8_t *byte = &moved[round * bytes + j / 8];
+            *byte = (uint8_t)(*byte | bit << (j % 8));
+        }
+    }
+    return moved;
+}
+
 void rotation_init(struct rotation *rotation, uint32_t dim, uint64_t seed,
                    const struct kernels *kernels)
 {
@@ -78,11 +95,13 @@ void rotation_init(struct rotation *rotation, uint32_t dim, uint64_t seed,
     if (!power_of_two) {
         rotation->sources = sources_new(dim, rotation->stride);
     }
+    rotation->moved = moved_signs_new(rotation);
 }
 
 void rotation_release(struct rotation *rotation)
 {
     free(rotation->signs);
+    free(rotation->moved);
     free(rotation->sources);
     *rotation = (struct rotation){0};
 }
@@ -92,14 +111,18 @@ static const uint8_t *round_signs(const struct rotation *rotation, unsigned roun
     return rotation->signs + round * rotation->sign_bytes;
 }
 
-/* Each descending power of two of dim on its own. */
-static void transform(const struct rotation *rotation, float *x)
+/* Each descending power of two of dim on its own, signs first: out = H(signed x). */
+static void transform(const struct rotation *rotation, float *out, const float *x,
+                      const uint8_t *signs)
 {
     uint32_t left = rotation->dim;
-    while (left > 0) {
+    for (uint32_t at = 0; left > 0;) {
         const uint32_t n = 1u << (31 - __builtin_clz(left));
-        rotation->kernels->hadamard(x, n, (float)(1.0 / sqrt((double)n)));
-        x += n;
+        const float scale = (float)(1.0 / sqrt((double)n));
+        /* pieces shorter than a byte lie within one */
+        const uint8_t byte = (uint8_t)(signs[at / 8] >> (at % 8));
+        rotation->kernels->hadamard(out + at, x + at, n < 8 ? &byte : signs + at / 8, n, scale);
+        at += n;
         left -= n;
     }
 }
@@ -116,28 +139,25 @@ static void permute(const struct rotation *rotation, const float *restrict x, fl
 
 void rotation_apply(const struct rotation *rotation, const float *x, float *y, float *work)
 {
-    const uint32_t dim = rotation->dim;
-    rotation->kernels->copy_signed(y, x, round_signs(rotation, 0), dim);
-    transform(rotation, y);
-    /* Two more rounds, y to work and back; without a permutation in y alone. */
+    const size_t sign_bytes = rotation->sign_bytes;
+    transform(rotation, y, x, rotation->moved);
     for (unsigned round = 1; round < ROTATION_ROUNDS; round++) {
-        float *from = rotation->sources != NULL && round % 2 == 0 ? work : y;
-        float *to = rotation->sources == NULL || round % 2 == 0 ? y : work;
-        rotation->kernels->copy_signed(from, from, round_signs(rotation, round), dim);
+        const float *from = y;
         if (rotation->sources != NULL) {
-            permute(rotation, from, to);
+            permute(rotation, y, work);
+            from = work;
         }
-        transform(rotation, to);
+        transform(rotation, y, from, rotation->moved + round * sign_bytes);
     }
 }
-_Static_assert(ROTATION_ROUNDS % 2 == 1, "an even number of permutations ends in y");
 
 void rotation_invert(const struct rotation *rotation, const float *y, float *x, float *work)
 {
+    static const uint8_t no_signs[65536 / 8];
     const uint32_t dim = rotation->dim;
     memcpy(x, y, dim * sizeof *x);
     for (unsigned round = ROTATION_ROUNDS; round-- > 0;) {
-        transform(rotation, x); /* its own inverse */
+        transform(rotation, x, x, no_signs); /* its own inverse */
         if (round > 0 && rotation->sources != NULL) {
             for (uint32_t j = 0; j < dim; j++) {
                 work[rotation->sources[j]] = x[j];

@@ -20,7 +20,8 @@ struct rotation {
     uint32_t dim;
     uint32_t stride;   /* 1 for a power of two: no permutation */
     size_t sign_bytes; /* of one round: 8 * ceil(dim/64) */
-    uint8_t *signs;    /* [ROTATION_ROUNDS * sign_bytes], bit j: negate j */
+    uint8_t *signs;    /* [ROTATION_ROUNDS * sign_bytes], bit j: negate j, before the permutation */
+    uint8_t *moved;    /* the same behind the round's permutation, if there is one */
     uint16_t *sources; /* [dim], or NULL: (stride * j) mod dim */
     const struct kernels *kernels;
 };

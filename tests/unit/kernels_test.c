@@ -55,6 +55,58 @@ static void same_bits(double a, double b)
     assert_memory_equal(&a, &b, sizeof a);
 }
 
+static void same_sums(struct level_sums a, struct level_sums b)
+{
+    same_bits(a.of_x, b.of_x);
+    same_bits(a.of_y, b.of_y);
+}
+
+static void check_levels(const float *x, const float *y, size_t n, struct random *random)
+{
+    uint8_t *bytes = random_bytes(n, random);
+    const int8_t *levels = (const int8_t *)bytes;
+    for (unsigned i = 0; i < 2; i++, y = NULL) {
+        same_sums(table->level_sums(x, y, levels, n), kernels_scalar.level_sums(x, y, levels, n));
+        same_sums(table->grid_sums(x, y, levels, n), kernels_scalar.grid_sums(x, y, levels, n));
+        same_sums(table->sign_sums(x, y, bytes, n), kernels_scalar.sign_sums(x, y, bytes, n));
+    }
+    free(bytes);
+}
+
+/* float16 of every kind: normal, subnormal, zero, infinite, not a number left out. */
+static void check_halves(const float *x, size_t n, struct random *random)
+{
+    const size_t shift = n % 3;
+    uint8_t *bytes = random_bytes(2 * n + shift, random);
+    for (size_t j = 0; j < n; j++) {
+        uint8_t *high = &bytes[shift + 2 * j + 1];
+        *high = (*high & 0x7c) == 0x7c ? 0x7b : *high; /* finite */
+    }
+    const uint8_t *y = bytes + shift;
+    same_bits(table->dot_half(x, y, n), kernels_scalar.dot_half(x, y, n));
+    same_bits(table->squared_distance_half(x, y, n), kernels_scalar.squared_distance_half(x, y, n));
+    same_bits(table->absolute_distance_half(x, y, n),
+              kernels_scalar.absolute_distance_half(x, y, n));
+    free(bytes);
+}
+
+/* All 65,536 values, against their meaning. */
+static void halves(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 65536; i++) {
+        const uint8_t bytes[2] = {(uint8_t)i, (uint8_t)(i >> 8)};
+        const int exponent = (int)(i >> 10 & 31);
+        const double size = exponent == 0 ? ldexp((double)(i & 1023), -24)
+                                          : ldexp((double)(1024 + (i & 1023)), exponent - 25);
+        const float one = 1.0f;
+        if (exponent < 31) {
+            const double value = table->dot_half(&one, bytes, 1);
+            assert_true(value == (i >> 15 != 0 ? -size : size));
+        }
+    }
+}
+
 static void check_centre(const float *x, const float *y, size_t n)
 {
     const struct centre_sums sums = table->centre_sums(x, y, n);
@@ -67,18 +119,16 @@ static void check_sums(size_t n, struct random *random)
 {
     const size_t shift = n % 4; /* y at any alignment */
     float *x = random_floats(n, random), *floats = random_floats(n, random);
-    uint8_t *y = exactly(n * sizeof(float) + shift), *levels = random_bytes(n, random);
+    uint8_t *y = exactly(n * sizeof(float) + shift);
     memcpy(y + shift, floats, n * sizeof(float));
     const uint8_t *row = y + shift;
     same_bits(table->dot(x, row, n), kernels_scalar.dot(x, row, n));
     same_bits(table->squared_distance(x, row, n), kernels_scalar.squared_distance(x, row, n));
     same_bits(table->absolute_distance(x, row, n), kernels_scalar.absolute_distance(x, row, n));
     same_bits(table->absolute_sum(x, n), kernels_scalar.absolute_sum(x, n));
-    same_bits(table->dot_levels(x, (int8_t *)levels, n),
-              kernels_scalar.dot_levels(x, (int8_t *)levels, n));
-    same_bits(table->dot_grid(x, (int8_t *)levels, n),
-              kernels_scalar.dot_grid(x, (int8_t *)levels, n));
     check_centre(x, floats, n);
+    check_levels(x, floats, n, random);
+    check_halves(x, n, random);
     double exact = 0.0, size = 0.0;
     for (size_t j = 0; j < n; j++) {
         exact += (double)x[j] * (double)floats[j];
@@ -88,7 +138,6 @@ static void check_sums(size_t n, struct random *random)
     free(x);
     free(floats);
     free(y);
-    free(levels);
 }
 
 static void sums(void **state)
@@ -98,6 +147,19 @@ static void sums(void **state)
     for (size_t i = 0; length_at(i) != 0; i++) {
         check_sums(length_at(i), &random);
     }
+}
+
+static void check_residual(const float *x, const float *y, size_t n)
+{
+    float *a = exactly(n * sizeof *a), *b = exactly(n * sizeof *b);
+    const struct residual_sums sums = table->residual(a, x, y, n);
+    const struct residual_sums expected = kernels_scalar.residual(b, x, y, n);
+    assert_memory_equal(a, b, n * sizeof *a);
+    same_bits(sums.product, expected.product);
+    same_bits(sums.square, expected.square);
+    same_bits(sums.own, expected.own);
+    free(a);
+    free(b);
 }
 
 static void check_signs(size_t n, struct random *random)
@@ -115,9 +177,14 @@ static void check_signs(size_t n, struct random *random)
     table->sign_bits(x, n, c);
     kernels_scalar.sign_bits(x, n, d);
     assert_memory_equal(c, d, (n + 7) / 8);
-    table->outer_bits(x, n, 0.7f, c);
-    kernels_scalar.outer_bits(x, n, 0.7f, d);
+    int8_t *levels = exactly(n), *more = exactly(n);
+    table->outer_levels(x, n, 0.7f, c, levels);
+    kernels_scalar.outer_levels(x, n, 0.7f, d, more);
     assert_memory_equal(c, d, (n + 7) / 8);
+    assert_memory_equal(levels, more, n);
+    free(levels);
+    free(more);
+    check_residual(x, b, n);
     table->subtract(a, x, b, n);
     kernels_scalar.subtract(b, x, b, n);
     assert_memory_equal(a, b, n * sizeof *a);
@@ -143,14 +210,19 @@ static void hadamard(void **state)
     (void)state;
     struct random random = {3};
     for (size_t n = 1; n <= 65536; n *= 2) {
-        float *a = random_floats(n, &random), *b = exactly(n * sizeof *b);
-        memcpy(b, a, n * sizeof *b);
+        float *x = random_floats(n, &random), *a = exactly(n * sizeof *a);
+        float *b = exactly(n * sizeof *b);
+        uint8_t *bits = random_bytes((n + 7) / 8, &random);
         const float scale = (float)(1.0 / sqrt((double)n));
-        table->hadamard(a, n, scale);
-        kernels_scalar.hadamard(b, n, scale);
+        table->hadamard(a, x, bits, n, scale);
+        kernels_scalar.hadamard(b, x, bits, n, scale);
         assert_memory_equal(a, b, n * sizeof *a);
+        table->hadamard(x, x, bits, n, scale); /* in place */
+        assert_memory_equal(x, b, n * sizeof *a);
+        free(x);
         free(a);
         free(b);
+        free(bits);
     }
 }
 
@@ -199,16 +271,16 @@ static void check_ranks(size_t n, struct random *random)
     assert_memory_equal(a.high, b.high, padded);
     assert_memory_equal(a.low, b.low, padded);
     assert_memory_equal(a.units, b.units, padded);
+    struct rank_table ranks[CODEBOOK_SCALES];
     for (unsigned i = 0; i < CODEBOOK_SCALES; i++) {
-        struct rank_table ranks;
-        codebook_rank_table(i, &ranks);
-        uint32_t dot[2], square[2];
-        table->try_ranks(a, padded, &ranks, &dot[0], &square[0]);
-        kernels_scalar.try_ranks(a, padded, &ranks, &dot[1], &square[1]);
-        assert_int_equal(dot[0], dot[1]);
-        assert_int_equal(square[0], square[1]);
-        check_take(a, x, n, &ranks, random);
+        codebook_rank_table(i, &ranks[i]);
+        check_take(a, x, n, &ranks[i], random);
     }
+    uint32_t dots[2][CODEBOOK_SCALES], squares[2][CODEBOOK_SCALES];
+    table->try_ranks(a, padded, ranks, dots[0], squares[0]);
+    kernels_scalar.try_ranks(a, padded, ranks, dots[1], squares[1]);
+    assert_memory_equal(dots[0], dots[1], sizeof dots[0]);
+    assert_memory_equal(squares[0], squares[1], sizeof squares[0]);
     planes_free(a);
     planes_free(b);
     free(x);
@@ -423,6 +495,71 @@ static void grid(void **state)
     assert_memory_equal(k, expected, sizeof k);
 }
 
+/* Lookup tables and integers of queries. */
+static void check_query(size_t n, struct random *random)
+{
+    const size_t padded = round_to_pad(n);
+    float *x = exactly(padded * sizeof *x);
+    for (size_t j = 0; j < padded; j++) {
+        x[j] = j < n && j % 7 != 3 ? (float)random_normal(random) : j % 2 != 0 ? -0.0f : 0.0f;
+    }
+    const float most = table->largest(x, n);
+    assert_true(most == kernels_scalar.largest(x, n));
+    for (unsigned bits = 1; bits <= 2; bits++) {
+        const size_t columns = (n + 4 / bits - 1) / (4 / bits);
+        const float widest = table->widest_column(x, n, bits);
+        assert_true(widest == kernels_scalar.widest_column(x, n, bits));
+        uint8_t *a = exactly(columns * 16), *b = exactly(columns * 16);
+        const float per_step = widest > 0.0f ? 300.0f / widest : 0.0f; /* some above 255 */
+        table->fill_lut(x, columns, bits, per_step, a);
+        kernels_scalar.fill_lut(x, columns, bits, per_step, b);
+        assert_memory_equal(a, b, columns * 16);
+        free(a);
+        free(b);
+    }
+    int8_t *a = exactly(n), *b = exactly(n);
+    const float step = most / 127.0f, per_step = most > 0.0f ? 127.0f / most : 0.0f;
+    same_bits(table->quantise(x, n, per_step, step, a),
+              kernels_scalar.quantise(x, n, per_step, step, b));
+    assert_memory_equal(a, b, n);
+    free(a);
+    free(b);
+    free(x);
+}
+
+static void queries(void **state)
+{
+    (void)state;
+    struct random random = {10};
+    for (size_t i = 0; length_at(i) != 0; i++) {
+        check_query(length_at(i), &random);
+    }
+}
+
+static void int8_rows(void **state)
+{
+    (void)state;
+    struct random random = {11};
+    for (size_t blocks = 1; blocks <= 40; blocks++) {
+        const size_t bytes = blocks * KERNEL_PAD, count = 1 + blocks % 5, shift = blocks % 7;
+        const size_t stride = bytes + 16 * (blocks % 3);
+        uint8_t *rows = random_bytes(shift + count * stride, &random);
+        uint8_t *query = random_bytes(bytes, &random);
+        for (size_t i = 0; i < shift + count * stride; i++) {
+            rows[i] = blocks % 10 == 0 ? 127 : rows[i] == 128 ? 129 : rows[i];
+        }
+        for (size_t i = 0; i < bytes; i++) {
+            query[i] = blocks % 10 == 0 ? 127 : query[i] == 128 ? 129 : query[i];
+        }
+        int32_t a[5], b[5];
+        table->int8_dots((int8_t *)query, rows + shift, count, bytes, stride, a);
+        kernels_scalar.int8_dots((int8_t *)query, rows + shift, count, bytes, stride, b);
+        assert_memory_equal(a, b, count * sizeof *a);
+        free(rows);
+        free(query);
+    }
+}
+
 /* The order of a sum is what kernels.h says: a plain transcription gives the same bits. */
 static void reference_order(void **state)
 {
@@ -475,6 +612,9 @@ int main(void)
         cmocka_unit_test(scan),
         cmocka_unit_test(rows),
         cmocka_unit_test(grid),
+        cmocka_unit_test(queries),
+        cmocka_unit_test(int8_rows),
+        cmocka_unit_test(halves),
         cmocka_unit_test(reference_order),
         cmocka_unit_test(choice),
     };
