@@ -38,14 +38,6 @@ struct environment *collection_environment(const struct collection *collection)
     return collection->environment;
 }
 
-uint32_t settings_default_dim(const struct collection_settings *settings)
-{
-    uint16_t number;
-    const struct vector_settings *vector =
-        settings_find_vector(settings, (struct span){0}, &number);
-    return vector == NULL ? 0 : vector->dim;
-}
-
 /* Finaliser of splitmix64. */
 static uint64_t mix(uint64_t x)
 {

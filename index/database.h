@@ -64,8 +64,6 @@ struct collection_settings {
 /* The vector of a name, and its number; NULL if there is none. */
 const struct vector_settings *settings_find_vector(const struct collection_settings *settings,
                                                    struct span name, uint16_t *number);
-/* The default vector's dim; 0 when there is none. */
-uint32_t settings_default_dim(const struct collection_settings *settings);
 
 /* Writer thread. ERROR_EXISTS; ERROR_INVALID for a bad name (empty, > 255 bytes, or with one of
  * < > : " / \ | ? * NUL 0x1F, or no UTF-8). */

@@ -203,11 +203,17 @@ static const struct schema_field create_schema[] = {
 
 /* ---- what kith makes of them ---- */
 
-/* What create found: the clean settings and the one vector they declare. */
+/* What create found: the clean settings and the vectors they declare. */
 struct creation {
-    struct span clean;  /* after create_schema */
-    struct span vector; /* after vector_schema; empty: none */
-    bool named;         /* vectors was {"": {...}}: echoed as given */
+    struct span clean;              /* after create_schema */
+    struct created_vector *vectors; /* [vector_count], in the order given, sparse ones last */
+    uint32_t vector_count;
+    bool single; /* `vectors` was the default vector's settings, not a map: echoed as given */
+};
+struct created_vector {
+    struct span name;
+    struct span clean; /* after vector_schema or sparse_schema */
+    bool sparse;
 };
 
 static struct span member(struct span object, const char *name)
@@ -243,8 +249,6 @@ static void judge_vector(struct judgement *judgement, struct span params, const 
         return;
     *clean = value_end(&builder);
     judge_quantization(judgement, *clean, arena_format(judgement->arena, "%s.", path));
-    if (member(*clean, "datatype").bytes > 0 && !member_is(*clean, "datatype", "float32"))
-        judge_wrong(judgement, "%s.datatype: only float32 is supported yet", path);
     if (member(*clean, "multivector_config").bytes > 0)
         judge_wrong(judgement, "%s.multivector_config: multivectors are not supported yet", path);
 }
@@ -255,6 +259,35 @@ static bool vectors_are_single(struct span vectors)
     struct span size = member(vectors, "size"), distance = member(vectors, "distance");
     return (size.bytes > 0 && value_kind(size) != VALUE_OBJECT) ||
            (distance.bytes > 0 && value_kind(distance) != VALUE_OBJECT);
+}
+
+/* The name must be new; *vector: to be filled in. */
+static struct created_vector *add_vector(struct judgement *judgement, struct creation *creation,
+                                         struct span name)
+{
+    static struct created_vector surplus;
+    const int shown =
+        (int)(name.bytes < VECTOR_NAME_BYTES_MAX ? name.bytes : VECTOR_NAME_BYTES_MAX);
+    if (name.bytes > VECTOR_NAME_BYTES_MAX)
+        judge_wrong(judgement, "vector name %.*s... is longer than %d bytes", shown,
+                    (const char *)name.data, VECTOR_NAME_BYTES_MAX);
+    for (uint32_t i = 0; i < creation->vector_count; i++) {
+        if (span_equal(creation->vectors[i].name, name))
+            judge_wrong(
+                judgement,
+                "Dense and sparse vector names must be unique - duplicate found with '%.*s'", shown,
+                (const char *)name.data);
+    }
+    if (creation->vector_count == COLLECTION_VECTORS_MAX) {
+        judge_wrong(judgement, "a collection has at most %u vectors", COLLECTION_VECTORS_MAX);
+        return &surplus;
+    }
+    if (creation->vectors == NULL)
+        creation->vectors =
+            arena_allocate(judgement->arena, COLLECTION_VECTORS_MAX * sizeof creation->vectors[0]);
+    struct created_vector *vector = &creation->vectors[creation->vector_count++];
+    *vector = (struct created_vector){.name = name};
+    return vector;
 }
 
 static void judge_vector_map(struct judgement *judgement, struct span vectors,
@@ -270,13 +303,7 @@ static void judge_vector_map(struct judgement *judgement, struct span vectors,
             return;
         }
         judge_vector(judgement, params, "vectors.?", &clean);
-        if (name.bytes > 0) {
-            judge_wrong(judgement, "vectors.%.*s: named vectors are not supported yet",
-                        (int)(name.bytes < 200 ? name.bytes : 200), (const char *)name.data);
-            continue;
-        }
-        creation->vector = clean;
-        creation->named = true;
+        add_vector(judgement, creation, name)->clean = clean;
     }
 }
 
@@ -285,8 +312,10 @@ static void judge_vectors(struct judgement *judgement, struct creation *creation
     struct span vectors = member(creation->clean, "vectors");
     if (vectors.bytes == 0)
         return;
-    if (vectors_are_single(vectors))
-        judge_vector(judgement, vectors, "vectors", &creation->vector);
+    creation->single = vectors_are_single(vectors);
+    if (creation->single)
+        judge_vector(judgement, vectors, "vectors",
+                     &add_vector(judgement, creation, (struct span){0})->clean);
     else
         judge_vector_map(judgement, vectors, creation);
 }
@@ -396,15 +425,20 @@ static void put_given(struct text *text, struct span clean, const char *name, co
         text_value(text, value);
 }
 
-static void put_vectors(struct text *text, const struct creation *creation)
+/* The dense or the sparse ones. */
+static void put_vectors(struct text *text, const struct creation *creation, bool sparse)
 {
-    if (creation->vector.bytes == 0) {
-        text_puts(text, "{}");
+    bool first = true;
+    if (creation->single && !sparse) {
+        text_value(text, creation->vectors[0].clean);
         return;
     }
-    text_puts(text, creation->named ? "{\"\":" : "");
-    text_value(text, creation->vector);
-    text_puts(text, creation->named ? "}" : "");
+    text_puts(text, "{");
+    for (uint32_t i = 0; i < creation->vector_count; i++) {
+        if (creation->vectors[i].sparse == sparse)
+            put_member(text, &first, creation->vectors[i].name, creation->vectors[i].clean);
+    }
+    text_puts(text, "}");
 }
 
 static struct span config_text(struct arena *arena, const struct creation *creation)
@@ -412,7 +446,7 @@ static struct span config_text(struct arena *arena, const struct creation *creat
     struct span clean = creation->clean;
     struct text text = {0};
     text_puts(&text, "{\"params\":{\"vectors\":");
-    put_vectors(&text, creation);
+    put_vectors(&text, creation, false);
     put_given(&text, clean, "shard_number", "1");
     put_given(&text, clean, "sharding_method", NULL);
     put_given(&text, clean, "replication_factor", "1");
@@ -443,23 +477,33 @@ static uint64_t draw_seed(void)
     return seed;
 }
 
-static void settings_fill(struct arena *arena, const struct creation *creation,
-                          struct collection_settings *settings)
+static void vector_fill(const struct created_vector *created, struct vector_settings *vector)
 {
-    *settings = (struct collection_settings){.config = config_text(arena, creation)};
-    if (creation->vector.bytes == 0)
-        return;
-    struct span distance = value_string(member(creation->vector, "distance"));
-    struct vector_settings *vector = arena_allocate(arena, sizeof *vector);
+    struct span distance = value_string(member(created->clean, "distance"));
     *vector = (struct vector_settings){
+        .name = created->name,
         .kind = VECTOR_DENSE,
-        .dim = (uint32_t)value_integer(member(creation->vector, "size")),
+        .dim = (uint32_t)value_integer(member(created->clean, "size")),
         .seed = draw_seed(),
     };
     bool known = metric_parse((const char *)distance.data, distance.bytes, &vector->metric);
     assert(known);
-    settings->vectors = vector;
-    settings->vector_count = 1;
+    for (int i = 0; datatypes[i] != NULL; i++) {
+        if (member_is(created->clean, "datatype", datatypes[i]))
+            vector->datatype = (enum vector_datatype)i;
+    }
+}
+
+static void settings_fill(struct arena *arena, const struct creation *creation,
+                          struct collection_settings *settings)
+{
+    struct vector_settings *vectors =
+        arena_allocate(arena, (creation->vector_count + 1) * sizeof *vectors);
+    for (uint32_t i = 0; i < creation->vector_count; i++)
+        vector_fill(&creation->vectors[i], &vectors[i]);
+    *settings = (struct collection_settings){.vectors = vectors,
+                                             .vector_count = creation->vector_count,
+                                             .config = config_text(arena, creation)};
 }
 
 void collection_settings_simple(struct arena *arena, uint32_t dim, enum metric metric,
@@ -585,8 +629,12 @@ void api_collection_info(struct call *call)
 {
     if (!call_collection(call) || !call_view(call))
         return;
-    const struct vector_counters *counters = view_vector_counters(&call->view, 0);
     const struct collection_settings *settings = collection_settings(call->collection);
+    uint64_t vectors = 0, generations = 0;
+    for (uint32_t i = 0; i < settings->vector_count; i++) {
+        vectors += view_vector_counters(&call->view, (uint16_t)i)->vector_count;
+        generations += view_vector_counters(&call->view, (uint16_t)i)->generation_count;
+    }
     struct writer_figures figures;
     writer_figures_get(call->service->writer, &figures);
     struct text *out = call_result(call);
@@ -594,8 +642,7 @@ void api_collection_info(struct call *call)
         out,
         "{\"status\":\"green\",\"optimizer_status\":\"ok\",\"indexed_vectors_count\":%" PRIu64
         ",\"points_count\":%" PRIu64 ",\"segments_count\":%" PRIu64 ",\"config\":",
-        counters->vector_count, view_counters(&call->view)->point_count,
-        counters->generation_count == 0 ? 1 : counters->generation_count);
+        vectors, view_counters(&call->view)->point_count, generations == 0 ? 1 : generations);
     text_put(out, settings->config.data, settings->config.bytes);
     text_printf(out, ",\"payload_schema\":{},\"update_queue\":{\"length\":%" PRIu64 "}}",
                 figures.queue_points);

@@ -71,7 +71,7 @@ enum error id_walk_match(struct id_walk *walk, const struct call *call, const st
 struct records {
     struct call *call;
     struct selectors selectors;
-    uint32_t dim;
+    const struct collection_settings *settings;
     uint64_t count;
 };
 
@@ -84,8 +84,8 @@ static bool put_record(struct records *records, uint64_t slot)
         text_puts(&call->out, ",");
     enum error error = view_point(&call->view, slot, &row);
     if (error == OK)
-        error = selectors_put_record(&records->selectors, &call->view, slot, &row, records->dim,
-                                     NULL, &call->out);
+        error = selectors_put_record(&records->selectors, &call->view, slot, &row,
+                                     records->settings, NULL, &call->out);
     if (error == OK && ++records->count % ID_WALK_STEP == 0)
         error = call_check_deadline(call);
     if (error == OK)
@@ -99,7 +99,7 @@ static void records_begin(struct records *records, struct call *call)
     *records = (struct records){
         .call = call,
         .selectors = {.payload = SELECT_ALL, .vector = SELECT_NONE},
-        .dim = settings_default_dim(collection_settings(call->collection)),
+        .settings = collection_settings(call->collection),
     };
 }
 

@@ -9,14 +9,7 @@
 
 #include <inttypes.h>
 
-enum {
-    SEEN_POINTS = 1,
-    SEEN_BATCH = 2,
-    SEEN_IDS = 4,
-    SEEN_VECTORS = 8,
-    SEEN_PAYLOADS = 16,
-    SEEN_NAME = 32
-};
+enum { SEEN_POINTS = 1, SEEN_BATCH = 2, SEEN_IDS = 4, SEEN_VECTORS = 8, SEEN_PAYLOADS = 16 };
 
 struct upsert {
     struct body body;
@@ -42,8 +35,12 @@ static bool name_item(struct upsert *upsert, const char *list, uint64_t i)
     struct body *body = &upsert->body;
     if (body->refusal.kind == REFUSAL_NONE)
         return json_fail_within(&body->json, "%s[%" PRIu64 "]", list, i);
-    body->refusal.text =
-        arena_format(body->arena, "%s (%s[%" PRIu64 "])", body->refusal.text, list, i);
+    const char *text = body->refusal.text;
+    if (body->refusal.kind == REFUSAL_VALIDATION) /* it begins with the path inside the item */
+        text = arena_format(body->arena, "%s[%" PRIu64 "].%s", list, i, text);
+    else
+        text = arena_format(body->arena, "%s (%s[%" PRIu64 "])", text, list, i);
+    body->refusal.text = text;
     return false;
 }
 
@@ -90,8 +87,9 @@ static void *column_add(struct arena *arena, struct column *column, size_t item_
 }
 
 struct columns {
-    struct column ids, vectors, payloads;
-    bool without_vectors; /* "vectors": {}: every point is without */
+    struct column ids, payloads;
+    struct column vectors[COLLECTION_VECTORS_MAX]; /* struct vector_data, by number */
+    struct vector_set given;                       /* none: every point is without */
 };
 
 static bool read_ids(struct upsert *upsert, struct column *ids)
@@ -111,50 +109,55 @@ static bool read_ids(struct upsert *upsert, struct column *ids)
     return !json_failed(json);
 }
 
-static bool read_rows(struct upsert *upsert, struct column *vectors)
+/* A dense vector lies in the reader's row: the column keeps a copy. */
+static bool read_column_vector(struct upsert *upsert, uint16_t number, struct column *vectors)
+{
+    struct vector_data vector;
+    struct arena *arena = upsert->body.arena;
+    if (!vector_read_one(&upsert->reader, &upsert->body, number, &vector))
+        return false;
+    if (vector.kind == VECTOR_DENSE)
+        vector.data = arena_copy(arena, vector.data, vector_data_bytes(&vector));
+    memcpy(column_add(arena, vectors, sizeof vector), &vector, sizeof vector);
+    return true;
+}
+
+static bool read_rows(struct upsert *upsert, struct columns *columns, struct span name)
 {
     struct json *json = &upsert->body.json;
-    size_t row_bytes = upsert->reader.dim * sizeof(float);
+    uint16_t number;
     if (json_peek(json) != JSON_ARRAY)
         return json_fail(json, "batch.vectors: expected an array of vectors");
     if (!json_enter_array(json))
         return false;
+    if (!vector_find(&upsert->reader, &upsert->body, name, &number))
+        return false;
+    if (vector_set_has(&columns->given, number))
+        return json_fail(json, "duplicate field `%.*s`", (int)name.bytes, (const char *)name.data);
+    vector_set_add(&columns->given, number);
+    struct column *vectors = &columns->vectors[number];
     while (json_element(json)) {
         if (!count_point(upsert, vectors->count + 1))
             return false;
-        if (!vector_read_array(&upsert->reader, &upsert->body, upsert->reader.row))
+        if (!read_column_vector(upsert, number, vectors))
             return name_item(upsert, "batch.vectors", vectors->count);
-        memcpy(column_add(upsert->body.arena, vectors, row_bytes), upsert->reader.row, row_bytes);
-    }
-    return !json_failed(json);
-}
-
-static bool read_named_rows(struct upsert *upsert, struct columns *columns)
-{
-    struct json *json = &upsert->body.json;
-    struct span name;
-    unsigned seen = 0;
-    columns->without_vectors = true;
-    if (!json_enter_object(json))
-        return false;
-    while (json_key(json, &name)) {
-        if (name.bytes != 0 || upsert->reader.dim == 0)
-            return refuse(&upsert->body.refusal, upsert->body.arena, REFUSAL_INPUT,
-                          "Not existing vector name error: %.*s", (int)name.bytes,
-                          (const char *)name.data);
-        columns->without_vectors = false;
-        if (!field_once(&upsert->body, &seen, SEEN_NAME, "") ||
-            !read_rows(upsert, &columns->vectors))
-            return false;
     }
     return !json_failed(json);
 }
 
 static bool read_vectors(struct upsert *upsert, struct columns *columns)
 {
-    if (json_peek(&upsert->body.json) == JSON_OBJECT)
-        return read_named_rows(upsert, columns);
-    return read_rows(upsert, &columns->vectors);
+    struct json *json = &upsert->body.json;
+    struct span name;
+    if (json_peek(json) != JSON_OBJECT)
+        return read_rows(upsert, columns, (struct span){0});
+    if (!json_enter_object(json))
+        return false;
+    while (json_key(json, &name)) {
+        if (!read_rows(upsert, columns, name))
+            return false;
+    }
+    return !json_failed(json);
 }
 
 static bool read_payloads(struct upsert *upsert, struct column *payloads)
@@ -191,14 +194,17 @@ static bool read_column(struct upsert *upsert, struct span key, struct columns *
 static bool check_lengths(struct upsert *upsert, const struct columns *columns, unsigned seen)
 {
     size_t ids = columns->ids.count;
-    size_t vectors = columns->without_vectors ? ids : columns->vectors.count;
     struct body *body = &upsert->body;
     if ((seen & SEEN_IDS) == 0 || (seen & SEEN_VECTORS) == 0)
         return json_fail(&body->json, "batch: missing field `%s`",
                          (seen & SEEN_IDS) == 0 ? "ids" : "vectors");
-    if (ids != vectors)
-        return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
-                      "batch: number of ids and vectors must be equal (%zu != %zu)", ids, vectors);
+    for (uint32_t i = vector_set_next(&columns->given, 0); i < COLLECTION_VECTORS_MAX;
+         i = vector_set_next(&columns->given, i + 1)) {
+        if (ids != columns->vectors[i].count)
+            return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
+                          "batch: number of ids and vectors must be equal (%zu != %zu)", ids,
+                          columns->vectors[i].count);
+    }
     if ((seen & SEEN_PAYLOADS) != 0 && ids != columns->payloads.count)
         return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
                       "batch: number of ids and payloads must be equal (%zu != %zu)", ids,
@@ -208,15 +214,17 @@ static bool check_lengths(struct upsert *upsert, const struct columns *columns, 
 
 static void put_columns(struct upsert *upsert, const struct columns *columns)
 {
-    size_t row_bytes = upsert->reader.dim * sizeof(float);
+    struct vector_data vectors[COLLECTION_VECTORS_MAX];
     for (size_t i = 0; i < columns->ids.count; i++) {
-        struct point point = {.row = columns->without_vectors ? NULL : upsert->reader.row};
+        struct point point = {.vectors = vectors};
         memcpy(&point.id, columns->ids.items + i * sizeof point.id, sizeof point.id);
         if (i < columns->payloads.count)
             memcpy(&point.payload, columns->payloads.items + i * sizeof point.payload,
                    sizeof point.payload);
-        if (point.row != NULL)
-            memcpy(point.row, columns->vectors.items + i * row_bytes, row_bytes);
+        for (uint32_t j = vector_set_next(&columns->given, 0); j < COLLECTION_VECTORS_MAX;
+             j = vector_set_next(&columns->given, j + 1))
+            memcpy(&vectors[point.vector_count++],
+                   columns->vectors[j].items + i * sizeof vectors[0], sizeof vectors[0]);
         point_put(&upsert->reader, &point);
     }
     upsert->point_count = columns->ids.count;
@@ -225,20 +233,21 @@ static void put_columns(struct upsert *upsert, const struct columns *columns)
 static bool read_batch(struct upsert *upsert)
 {
     struct json *json = &upsert->body.json;
-    struct columns columns = {0};
+    struct columns *columns = arena_allocate(upsert->body.arena, sizeof *columns);
     struct span key;
     unsigned seen = 0;
+    memset(columns, 0, sizeof *columns);
     if (json_peek(json) != JSON_OBJECT)
         return json_fail(json, "batch: expected an object of columns");
     if (!json_enter_object(json))
         return false;
     while (json_key(json, &key)) {
-        if (!read_column(upsert, key, &columns, &seen))
+        if (!read_column(upsert, key, columns, &seen))
             return false;
     }
-    if (json_failed(json) || !check_lengths(upsert, &columns, seen))
+    if (json_failed(json) || !check_lengths(upsert, columns, seen))
         return false;
-    put_columns(upsert, &columns);
+    put_columns(upsert, columns);
     return true;
 }
 

@@ -102,7 +102,9 @@ static void figures_get(struct call *call, struct collection_figures *figures)
     figures->error = view_open(environment, call->worker->reader, &view);
     if (figures->error == OK) {
         figures->points = view_counters(&view)->point_count;
-        figures->vectors = view_vector_counters(&view, 0)->vector_count;
+        const uint32_t count = collection_settings(collection)->vector_count;
+        for (uint32_t i = 0; i < count; i++)
+            figures->vectors += view_vector_counters(&view, (uint16_t)i)->vector_count;
         environment_stats_get(environment, &figures->environment);
         view_close(&view);
     }

@@ -173,12 +173,9 @@ static bool line_dim(struct body *body, size_t *count)
 static bool try_line(struct bulk *bulk, struct body *body, struct span line, uint32_t dim)
 {
     struct arena *arena = &bulk->request->arena;
-    struct point_reader reader = {
-        .dim = dim,
-        .payload_bytes_max = bulk->service->config->strict.payload_bytes_max,
-        .row = arena_allocate(arena, (dim + 1) * sizeof(float)),
-    };
+    struct point_reader reader;
     struct point point;
+    point_reader_begin_dim(&reader, dim, bulk->service->config, arena);
     body_begin(body, line, arena);
     return point_read(&reader, body, &point) && body_end(body);
 }
@@ -295,9 +292,11 @@ static enum bulk_progress short_row(struct bulk *bulk, size_t bytes)
 
 static bool put_row(struct bulk *bulk, const uint8_t *bytes)
 {
-    struct point point = {.id = point_id_number(bulk->next_id), .row = bulk->reader.row};
-    if (!read_row(bulk, bytes, point.row))
+    struct point point = {.id = point_id_number(bulk->next_id)};
+    float *row = point_reader_row(&bulk->reader);
+    if (!read_row(bulk, bytes, row))
         return false;
+    point_set_row(&bulk->reader, &point, row);
     point_put(&bulk->reader, &point);
     bulk->filling->point_count++;
     bulk->next_id++;

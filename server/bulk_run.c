@@ -373,13 +373,8 @@ static void hold_collection(struct bulk *bulk)
     if (error == ERROR_NOT_FOUND && bulk->phase == BULK_OPENING)
         return;
     if (error == OK && bulk->phase == BULK_READING) {
-        uint16_t number = 0;
-        const struct vector_settings *vector =
-            settings_find_vector(collection_settings(bulk->collection), (struct span){0}, &number);
-        if (bulk->reader.dim != (vector == NULL ? 0 : vector->dim) ||
-            (vector != NULL && vector->metric != bulk->reader.metric))
+        if (!point_reader_renew(&bulk->reader, bulk->collection))
             error = ERROR_NOT_FOUND;
-        bulk->reader.codec = collection_codec(bulk->collection, number);
     }
     if (error != OK)
         stop(bulk, error);

@@ -95,11 +95,12 @@ static bool read_vector_name(struct body *body, const struct collection_settings
         return json_fail(&body->json, "with_vector: expected a vector name as a string");
     if (!json_string(&body->json, &name))
         return false;
-    if (name.bytes != 0 || settings_default_dim(settings) == 0)
+    uint16_t number;
+    if (settings_find_vector(settings, name, &number) == NULL)
         return refuse(&body->refusal, body->arena, REFUSAL_INPUT,
                       "Not existing vector name error: %.*s", (int)name.bytes,
                       (const char *)name.data);
-    selectors->vector = SELECT_ALL;
+    vector_set_add(&selectors->vectors, number);
     return true;
 }
 
@@ -159,29 +160,62 @@ static enum error put_payload(const struct selectors *selectors, struct span pay
     return OK;
 }
 
-static enum error put_vector(const struct selectors *selectors, const struct view *view,
-                             uint64_t slot, const struct point_row *row, uint32_t dim,
-                             struct text *out)
+/* The stored vector of one number. */
+static enum error put_vector(const struct view *view, uint64_t slot, uint16_t number,
+                             const struct vector_settings *settings, struct text *out)
+{
+    struct vector_row stored;
+    enum error error = view_vector(view, number, slot, &stored);
+    if (error == OK)
+        error = vector_row_check(view, number, &stored);
+    if (error == OK)
+        text_floats(out, stored.vector, settings->dim);
+    return error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error;
+}
+
+static enum error put_named(const struct view *view, uint64_t slot, const struct vector_set *set,
+                            const struct collection_settings *settings, struct text *out)
+{
+    enum error error = OK;
+    bool first = true;
+    text_puts(out, "{");
+    for (uint32_t i = vector_set_next(set, 0); i < settings->vector_count && error == OK;
+         i = vector_set_next(set, i + 1)) {
+        if (settings->vectors[i].kind == VECTOR_NONE)
+            continue;
+        text_puts(out, first ? "" : ",");
+        first = false;
+        text_json_string(out, settings->vectors[i].name);
+        text_puts(out, ":");
+        error = put_vector(view, slot, (uint16_t)i, &settings->vectors[i], out);
+    }
+    text_puts(out, "}");
+    return error;
+}
+
+static enum error put_vectors(const struct selectors *selectors, const struct view *view,
+                              uint64_t slot, const struct point_row *row,
+                              const struct collection_settings *settings, struct text *out)
 {
     if (selectors->vector == SELECT_NONE)
         return OK;
     text_puts(out, ",\"vector\":");
-    if (!vector_set_has(&row->vectors, 0) || selectors->vector == SELECT_INCLUDE) {
-        text_puts(out, "{}");
-        return OK;
-    }
-    struct vector_row stored;
-    enum error error = view_vector(view, 0, slot, &stored);
-    if (error == OK)
-        error = vector_row_check(view, 0, &stored);
-    if (error == OK)
-        text_floats(out, stored.vector, dim);
-    return error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error;
+    struct vector_set set = row->vectors;
+    for (size_t i = 0; selectors->vector == SELECT_INCLUDE && i < ENVIRONMENT_VECTORS_MAX / 64; i++)
+        set.words[i] &= selectors->vectors.words[i];
+    const uint32_t only = vector_set_next(&set, 0);
+    const bool one =
+        only < settings->vector_count && vector_set_next(&set, only + 1) >= settings->vector_count;
+    if (one && settings->vectors[only].kind != VECTOR_NONE &&
+        settings->vectors[only].name.bytes == 0)
+        return put_vector(view, slot, (uint16_t)only, &settings->vectors[only], out);
+    return put_named(view, slot, &set, settings, out);
 }
 
 enum error selectors_put_record(const struct selectors *selectors, const struct view *view,
-                                uint64_t slot, const struct point_row *row, uint32_t dim,
-                                const float *score, struct text *out)
+                                uint64_t slot, const struct point_row *row,
+                                const struct collection_settings *settings, const float *score,
+                                struct text *out)
 {
     text_puts(out, "{\"id\":");
     text_point_id(out, &row->id);
@@ -193,7 +227,7 @@ enum error selectors_put_record(const struct selectors *selectors, const struct 
     }
     enum error error = put_payload(selectors, row->payload, out);
     if (error == OK)
-        error = put_vector(selectors, view, slot, row, dim, out);
+        error = put_vectors(selectors, view, slot, row, settings, out);
     text_puts(out, "}");
     return error;
 }

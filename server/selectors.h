@@ -12,21 +12,24 @@ struct selectors {
     enum selection payload;
     struct span *paths; /* of SELECT_INCLUDE and SELECT_EXCLUDE, checked, in the body's arena */
     size_t path_count;
-    enum selection vector; /* SELECT_INCLUDE: a list of names that lacks the default vector */
+    enum selection vector; /* SELECT_INCLUDE: those of `vectors` */
+    struct vector_set vectors;
 };
 
 /* true | false | ["a.b", ...] | {"include": [...]} | {"exclude": [...]}; null keeps *selectors. */
 bool selectors_read_payload(struct body *body, struct selectors *selectors);
-/* true | false | ["name", ...]: the only name there can be is "" while the collection has a default
- * vector. */
+/* true | false | ["name", ...] */
 bool selectors_read_vector(struct body *body, const struct collection_settings *settings,
                            struct selectors *selectors);
 
 /* One record: {"id":..., "version" and "score" if score is not NULL, "payload", "vector"}.
  *
- * view, slot, row: the point, from the view. ERROR_CORRUPT when the stored vector is damaged. */
+ * view, slot, row: the point, from the view; settings: of its collection. "vector" is the array of
+ * the default vector if that is all there is of what was asked for, else an object of the named
+ * ones. ERROR_CORRUPT when a stored vector is damaged. */
 enum error selectors_put_record(const struct selectors *selectors, const struct view *view,
-                                uint64_t slot, const struct point_row *row, uint32_t dim,
-                                const float *score, struct text *out) MUST_CHECK;
+                                uint64_t slot, const struct point_row *row,
+                                const struct collection_settings *settings, const float *score,
+                                struct text *out) MUST_CHECK;
 
 #endif

@@ -172,9 +172,9 @@ class Collections(Case):
         for name in ["a%3Ab", "a%2Ab", "a%22", "x" * 256]:
             self.assertIn(self.call("PUT", "/collections/" + name,
                                     {"vectors": {"size": 4, "distance": "Dot"}})[0], (400, 422), name)
-        for vectors in [{"a": {"size": 4, "distance": "Dot"}},
-                        {"size": 4, "distance": "Dot", "datatype": "uint8"},
-                        {"size": 4, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}]:
+        for vectors in [{"a": {"size": 4, "distance": "Dot", "datatype": "float8"}},
+                        {"size": 4, "distance": "Dot", "datatype": "float8"},
+                        {"size": 4, "distance": "Dot", "multivector_config": {"comparator": "min_sim"}}]:
             self.assertEqual(self.call(*put, {"vectors": vectors})[0], 400, vectors)
         self.assertEqual(self.ok("GET", "/collections/bad/exists"), {"exists": False})
 

@@ -198,10 +198,6 @@ static void wrong_bodies_are_refused(void **state)
          "quantile: value 0.4 invalid"},
         {"{\"vectors\":{\"size\":0,\"distance\":\"Dot\"},\"shard_number\":0}", 422, "; "},
         /* known, and not built yet */
-        {"{\"vectors\":{\"image\":{\"size\":4,\"distance\":\"Dot\"}}}", 400,
-         UNBUILT "vectors.image: named vectors are not supported yet"},
-        {"{\"vectors\":{\"size\":4,\"distance\":\"Dot\",\"datatype\":\"uint8\"}}", 400,
-         UNBUILT "vectors.datatype"},
         {"{\"vectors\":{\"size\":4,\"distance\":\"Dot\",\"multivector_config\":"
          "{\"comparator\":\"max_sim\"}}}",
          400, UNBUILT "vectors.multivector_config"},
