@@ -102,8 +102,7 @@ bool query_call_put(struct query_call *query_call, const struct selectors *selec
     enum error error = view_point(&call->view, scored->slot, &row);
     if (error == OK)
         error = selectors_put_record(selectors, &call->view, scored->slot, &row,
-                                     settings_default_dim(query_call->reader.settings),
-                                     &scored->score, &call->out);
+                                     query_call->reader.settings, &scored->score, &call->out);
     if (error != OK)
         return query_call_fail(query_call, error);
     if (call->out.bytes <= call->service->config->response_bytes_max)

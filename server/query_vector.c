@@ -2,13 +2,10 @@
 #include "server/query_node.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "server/point_reader.h"
+#include "server/sparse_reader.h"
 
-enum { SEEN_INDICES = 1, SEEN_VALUES = 2 };
-
-#define SPARSE_COUNT_MAX (UINT32_C(1) << 20)
 #define MULTI_ROWS_MAX (UINT32_C(1) << 16)
 
 /* ---- dense and multi ---- */
@@ -80,107 +77,16 @@ static bool is_multi(const struct json *json)
     return json_enter_array(&inside) && json_element(&inside) && json_peek(&inside) == JSON_ARRAY;
 }
 
-/* ---- sparse ---- */
-
-struct entry {
-    uint32_t index;
-    float value;
-};
-
-static bool read_indices(struct body *body, uint32_t **indices, size_t *count)
-{
-    size_t capacity = 0;
-    if (json_peek(&body->json) != JSON_ARRAY)
-        return json_fail(&body->json, "indices: expected an array of unsigned integers");
-    if (!json_enter_array(&body->json))
-        return false;
-    while (json_element(&body->json)) {
-        uint64_t index;
-        if (!json_u64(&body->json, &index))
-            return false;
-        if (index > UINT32_MAX || *count == SPARSE_COUNT_MAX)
-            return json_fail(&body->json, index > UINT32_MAX
-                                              ? "indices: a number does not fit 32 bits"
-                                              : "indices: too many");
-        if (*count == capacity) {
-            capacity = capacity == 0 ? 64 : 2 * capacity;
-            uint32_t *larger = arena_allocate(body->arena, size_product(capacity, sizeof *larger));
-            if (*count > 0)
-                memcpy(larger, *indices, *count * sizeof *larger);
-            *indices = larger;
-        }
-        (*indices)[(*count)++] = (uint32_t)index;
-    }
-    return !json_failed(&body->json);
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-    const uint32_t x = ((const struct entry *)a)->index, y = ((const struct entry *)b)->index;
-    return x < y ? -1 : x > y;
-}
-
-/* Ascending by index, which may come in any order; twice the same is refused. */
-static bool order_entries(struct body *body, const char *name, uint32_t *indices, float *values,
-                          size_t count)
-{
-    struct entry *entries = arena_allocate(body->arena, size_product(count + 1, sizeof *entries));
-    for (size_t i = 0; i < count; i++)
-        entries[i] = (struct entry){indices[i], values[i]};
-    if (count > 1)
-        qsort(entries, count, sizeof *entries, compare_entries);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0 && entries[i].index == entries[i - 1].index)
-            return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
-                          "%s%s.indices: Validation error: must be unique [{}]", body->path, name);
-        indices[i] = entries[i].index;
-        values[i] = entries[i].value;
-    }
-    return true;
-}
-
-static bool refuse_inference(struct body *body)
-{
-    return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
-                  "InferenceService is not initialized: this server makes no embeddings, send "
-                  "vectors");
-}
-
 static bool read_sparse(struct body *body, const char *name, struct query_vector *vector)
 {
-    uint32_t *indices = NULL;
-    float *values = NULL;
-    size_t index_count = 0, value_count = 0;
-    unsigned seen = 0;
-    struct span key;
-    if (!json_enter_object(&body->json))
+    struct sparse_pairs pairs;
+    if (!sparse_read(body, name, &pairs))
         return false;
-    while (json_key(&body->json, &key)) {
-        bool good;
-        if (key_is(key, "indices"))
-            good = field_once(body, &seen, SEEN_INDICES, "indices") &&
-                   read_indices(body, &indices, &index_count);
-        else if (key_is(key, "values"))
-            good = field_once(body, &seen, SEEN_VALUES, "values") &&
-                   json_floats_arena(&body->json, &values, &value_count, SPARSE_COUNT_MAX);
-        else if (key_is(key, "model"))
-            good = refuse_inference(body);
-        else
-            good = json_skip(&body->json);
-        if (!good)
-            return false;
-    }
-    if (json_failed(&body->json))
-        return false;
-    if (seen != (SEEN_INDICES | SEEN_VALUES))
-        return json_fail(&body->json, "%s: expected a vector, an id or {indices, values}", name);
-    if (index_count != value_count)
-        return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
-                      "%s%s.values: Validation error: must be the same length as indices [{}]",
-                      body->path, name);
-    *vector = (struct query_vector){
-        .kind = VECTOR_SPARSE, .floats = values, .indices = indices, .count = index_count};
-    return order_entries(body, name, indices, values, index_count);
+    *vector = (struct query_vector){.kind = VECTOR_SPARSE,
+                                    .floats = pairs.values,
+                                    .indices = pairs.indices,
+                                    .count = pairs.count};
+    return true;
 }
 
 bool query_input_read(struct body *body, const char *name, struct query_input *input)

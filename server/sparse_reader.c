@@ -107,8 +107,7 @@ bool sparse_read(struct body *body, const char *name, struct sparse_pairs *pairs
     if (json_failed(&body->json))
         return false;
     if (seen != (SEEN_INDICES | SEEN_VALUES))
-        return json_fail(&body->json, "%s: missing field `%s`", name,
-                         (seen & SEEN_INDICES) == 0 ? "indices" : "values");
+        return json_fail(&body->json, "%s: expected a vector, an id or {indices, values}", name);
     if (sparse.index_count != sparse.value_count)
         return refuse_rule(body, name, "values", "must be the same length as indices");
     *pairs = (struct sparse_pairs){sparse.indices, sparse.values, sparse.index_count};

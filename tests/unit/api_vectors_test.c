@@ -106,6 +106,31 @@ static void test_default_beside_named(void **state)
                   "[{\"id\":3,\"vector\":[3.0]}]");
 }
 
+/* A search of a name sees the points that have it, by its own distance. */
+static void test_search_by_name(void **state)
+{
+    (void)state;
+    create("using", TWO);
+    upsert("using", "{\"points\":[{\"id\":1,\"vector\":{\"text\":[0,3,4],\"image\":[1,2]}},"
+                    "{\"id\":2,\"vector\":{\"image\":[5,6]}},{\"id\":3,\"vector\":{}},"
+                    "{\"id\":4,\"vector\":{\"text\":[2,0,0]}}]}");
+    const char *path = "/collections/using/points/query";
+    expect_result(&server, "POST", path, "{\"query\":[0,0,5],\"using\":\"text\"}",
+                  "{\"points\":[{\"id\":1,\"version\":1,\"score\":0.8},"
+                  "{\"id\":4,\"version\":1,\"score\":0.0}]}");
+    expect_result(&server, "POST", path, "{\"using\":\"image\",\"query\":[1,1]}",
+                  "{\"points\":[{\"id\":2,\"version\":1,\"score\":11.0},"
+                  "{\"id\":1,\"version\":1,\"score\":3.0}]}");
+    expect_result(&server, "POST", path,
+                  "{\"query\":1,\"using\":\"image\",\"with_vector\":[\"image\"]}",
+                  "{\"points\":[{\"id\":2,\"version\":1,\"score\":17.0,"
+                  "\"vector\":{\"image\":[5.0,6.0]}}]}");
+    expect_error(&server, "POST", path, "{\"query\":[1,1]}", 400,
+                 "Wrong input: Not existing vector name error: ");
+    expect_error(&server, "POST", path, "{\"query\":[1,1],\"using\":\"text\"}", 400,
+                 "Wrong input: Vector dimension error: expected dim: 3, got 2");
+}
+
 static void test_info_counts_all(void **state)
 {
     (void)state;
@@ -182,7 +207,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_subset),       cmocka_unit_test(test_columns),
         cmocka_unit_test(test_default_in_a_map), cmocka_unit_test(test_default_beside_named),
-        cmocka_unit_test(test_info_counts_all),  cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_search_by_name),   cmocka_unit_test(test_info_counts_all),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
