@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <strings.h>
 
+#define FAILURES_LOGGED_PER_SECOND 10
+
 #define W (ROUTE_WRITE | (unsigned)PARAMETER_WAIT | (unsigned)PARAMETER_TIMEOUT)
 #define R ((unsigned)PARAMETER_TIMEOUT | (unsigned)PARAMETER_CONSISTENCY)
 #define T ((unsigned)PARAMETER_TIMEOUT)
@@ -385,20 +387,37 @@ void routes_stream(void *context, struct http_request *request)
 
 /* ---- figures and the log ---- */
 
+/* 500 and 507 are the operator's to hear of, not only the client's; a disk that fails fails often.
+ */
+static bool failure_is_told(struct router *router, int status)
+{
+    uint64_t second = clock_ns() / 1000000000u;
+    if (status != 500 && status != 507)
+        return false;
+    if (second != router->failures_second)
+        router->failures_logged = 0;
+    router->failures_second = second;
+    return router->failures_logged++ < FAILURES_LOGGED_PER_SECOND;
+}
+
 void routes_finished(void *context, const struct http_request *request, int status,
                      size_t reply_bytes, double seconds)
 {
-    const struct router *router = context;
+    struct router *router = context;
     const struct route *route = request->route;
     metrics_count(router->service->metrics, route == NULL ? route_count : (size_t)(route - routes),
                   status, seconds);
     uint32_t slow_ms = router->service->config->slow_ms;
     bool slow = slow_ms > 0 && seconds * 1e3 > (double)slow_ms;
-    enum log_level level = slow ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+    bool failed = failure_is_told(router, status);
+    enum log_level level = failed ? LOG_LEVEL_ERROR : slow ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
     if (!log_enabled(level))
         return;
     char path[600], id[200];
-    log_write(level, slow ? "slow request" : "request",
+    log_write(level,
+              failed ? "request failed"
+              : slow ? "slow request"
+                     : "request",
               "method=%s path=%s status=%d bytes_in=%" PRIu64
               " bytes_out=%zu seconds=%.6f request_id=%s",
               method_names[request->method], log_quote(request->path, path, sizeof path), status,

@@ -43,6 +43,9 @@ extern const size_t route_count;
 struct router { /* context of the http handlers; owner main */
     struct service *service;
     struct http_server *http; /* for its figures */
+    /* loop thread: failures logged within the present second */
+    uint64_t failures_second;
+    uint32_t failures_logged;
 };
 
 const char *method_text(enum http_method method);

@@ -101,6 +101,33 @@ class Program(unittest.TestCase):
         with tempfile.TemporaryDirectory() as empty:
             self.assertEqual(run("verify", os.path.join(empty, "none"))[0], 1)
 
+    def test_one_damaged_collection(self):
+        """Its file is cut: it answers 500 and the log says so; the others, and deleting it, go on."""
+        with Server() as server:
+            for name in ["a", "b"]:
+                server.result("PUT", "/collections/" + name, {"vectors": {"size": 64, "distance": "Dot"}})
+                server.result("PUT", "/collections/%s/points" % name,
+                              {"points": [{"id": i, "vector": [float(i)] * 64} for i in range(500)]})
+            self.assertEqual(server.stop(), 0)
+            first = os.path.join(server.data, "collections", "0000000000000001", "data.mdb")
+            os.truncate(first, os.path.getsize(first) // 2)
+            code, text = verify(server.data)
+            self.assertEqual((code, text.startswith("a: ")), (1, True), text)
+            with open(os.path.join(server.data, "stray.tmp"), "w"):
+                pass  # unknown files are nobody's business
+            server.start()
+            body = {"query": [1.0] * 64, "limit": 1}
+            for _ in range(30):
+                self.assertEqual(server.request("POST", "/collections/a/points/query", body)[0], 500)
+            with open(server.log) as log:
+                told = [l for l in log if 'msg="request failed"' in l and "status=500" in l]
+            self.assertTrue(1 <= len(told) <= 20, told)
+            self.assertIn("path=\"/collections/a/points/query\"", told[0])
+            self.assertEqual(server.result("POST", "/collections/b/points/query", body)["points"][0]["id"], 499)
+            self.assertTrue(server.result("DELETE", "/collections/a"))
+            self.assertEqual(server.stop(), 0)
+            self.assertEqual(verify(server.data)[0], 0)
+
     def flip(self, path):
         """Change one byte in the middle of a stored payload string."""
         with open(path, "r+b") as file:
