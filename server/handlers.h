@@ -38,6 +38,14 @@ call_handler api_payload_overwrite; /* PUT  /collections/{c}/points/payload */
 call_handler api_payload_delete;    /* POST /collections/{c}/points/payload/delete */
 call_handler api_payload_clear;     /* POST /collections/{c}/points/payload/clear */
 
+/* api_constants.c */
+call_handler api_cluster;       /* GET    /cluster */
+call_handler api_issues;        /* GET    /issues */
+call_handler api_issues_clear;  /* DELETE /issues */
+call_handler api_quotas;        /* GET    /quotas */
+call_handler api_quotas_set;    /* PUT    /quotas */
+call_handler api_optimizations; /* GET    /collections/{c}/optimizations */
+
 /* api_batch.c */
 call_handler api_points_batch; /* POST /collections/{c}/points/batch */
 

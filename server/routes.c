@@ -75,6 +75,13 @@ const struct route routes[] = {
     BUILT(POST, P "/payload/clear", W, api_payload_clear, "Clear payload"),
     BUILT(POST, P "/batch", W, api_points_batch, "Batch update"),
 
+    BUILT(GET, "/cluster", 0, api_cluster, "Cluster"),
+    BUILT(GET, "/issues", 0, api_issues, "Issues"),
+    BUILT(DELETE, "/issues", ROUTE_WRITE, api_issues_clear, "Issues"),
+    BUILT(GET, "/quotas", 0, api_quotas, "Quotas"),
+    BUILT(PUT, "/quotas", ROUTE_WRITE | ROUTE_TREE, api_quotas_set, "Quotas"),
+    BUILT(GET, C "/optimizations", 0, api_optimizations, "Optimizations"),
+
     {POST, C "/bulk", ROUTE_BULK, ROUTE_WRITE, NULL, "Bulk"},
 
     /* known, not built */
@@ -107,12 +114,6 @@ const struct route routes[] = {
     UNBUILT(DELETE, "/snapshots/{}", ROUTE_WRITE),
     UNBUILT(PUT, C "/vectors/{}", W),
     UNBUILT(DELETE, C "/vectors/{}", W),
-    UNBUILT(GET, C "/optimizations", 0),
-    UNBUILT(GET, "/issues", 0),
-    UNBUILT(DELETE, "/issues", ROUTE_WRITE),
-    UNBUILT(GET, "/quotas", 0),
-    UNBUILT(PUT, "/quotas", ROUTE_WRITE),
-    UNBUILT(GET, "/cluster", 0),
 
     /* need a cluster */
     CLUSTER(GET, C "/cluster", 0),
