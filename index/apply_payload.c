@@ -93,6 +93,8 @@ static enum error edit(const struct apply_clauses *clauses, struct span payload,
         return OK;
     case OP_UPSERT:
     case OP_DELETE:
+    case OP_FIELD_DEFINE:
+    case OP_FIELD_DROP:
     case OP_GROUP:
         break;
     }
@@ -106,6 +108,9 @@ static enum error change_row(struct apply *apply, const struct apply_clauses *cl
     arena_init(&arena);
     struct span payload;
     enum error error = edit(clauses, row->payload, &arena, &payload);
+    if (error == OK) {
+        error = apply_note_payload(apply, slot, row->payload, payload);
+    }
     if (error == OK) {
         /* no members: stored as no payload at all */
         row->payload = value_count(payload) > 0 ? payload : (struct span){0};

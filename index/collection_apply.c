@@ -58,16 +58,30 @@ static enum error apply_begin(struct apply *apply)
     return error;
 }
 
+enum error apply_note_payload(struct apply *apply, uint64_t slot, struct span before,
+                              struct span after)
+{
+    const enum error error = field_changes_load(&apply->fields, &apply->view);
+    if (error == OK) {
+        field_changes_note(&apply->fields, slot, before, after);
+    }
+    return error;
+}
+
 /* ---- one point ---- */
 
-/* Which vectors has the slot? A row that is damaged does not say; the stored vectors do, for rows
- * of earlier versions, and rows of this transaction are not damaged. */
+/* Which vectors has a slot that is to be removed? Its payload leaves the indexes. A row that is
+ * damaged does not say; the stored vectors do, for rows of earlier versions, and rows of this
+ * transaction are not damaged. */
 static enum error slot_vectors(struct apply *apply, uint64_t slot, struct vector_set *vectors)
 {
     struct point_row row;
     const enum error error = write_read_point(apply->write, slot, &row);
-    if (error != ERROR_CORRUPT) {
+    if (error == OK) {
         *vectors = row.vectors;
+        return apply_note_payload(apply, slot, row.payload, (struct span){0});
+    }
+    if (error != ERROR_CORRUPT) {
         return error;
     }
     *vectors = (struct vector_set){{0}};
@@ -226,6 +240,9 @@ static enum error point_upsert(struct apply *apply, const struct op_point *point
         error = write_point(apply->write, slot, &row);
     }
     if (error == OK) {
+        error = apply_note_payload(apply, slot, (struct span){0}, row.payload);
+    }
+    if (error == OK) {
         error = vectors_put(apply, slot, point->vectors, &row.vectors, codes);
     }
     counters->point_count++;
@@ -267,11 +284,33 @@ static enum error apply_points(struct apply *apply, const struct apply_clauses *
         } else {
             error = apply_payload(apply, clauses, &point.id, item);
         }
+        if (error == OK) {
+            error = field_changes_trim(&apply->fields, apply->write);
+        }
     }
     return error;
 }
 
 static enum error apply_op(struct apply *apply, struct apply_item *item);
+
+/* Payload indexes are defined and dropped. */
+static enum error apply_field(struct apply *apply, const struct op_header *header)
+{
+    struct span paths = header->paths, name;
+    if (!op_next_path(&paths, &name)) {
+        return ERROR_INVALID;
+    }
+    const enum error error = field_changes_load(&apply->fields, &apply->view);
+    if (error != OK) {
+        return error;
+    }
+    if (header->kind == OP_FIELD_DROP) {
+        return field_changes_drop(&apply->fields, apply->write, name);
+    }
+    return field_changes_define(&apply->fields, apply->write, name,
+                                value_get(header->value, span_text("schema")),
+                                apply->counters->next_slot);
+}
 
 /* All or none: what a single op would only report is an error here. */
 static enum error apply_group(struct apply *apply, struct span ops, struct apply_item *item)
@@ -310,6 +349,9 @@ static enum error apply_op(struct apply *apply, struct apply_item *item)
         return apply_group(apply, points, item);
     }
     item->operation = ++apply->counters->operation;
+    if (header.kind == OP_FIELD_DEFINE || header.kind == OP_FIELD_DROP) {
+        return apply_field(apply, &header);
+    }
     struct apply_clauses clauses;
     error = apply_clauses_begin(&clauses, &header);
     if (error == OK) {
@@ -324,6 +366,7 @@ enum error collection_apply(struct collection *collection, struct apply_item *it
 {
     struct apply apply = {.collection = collection,
                           .scratch = database_apply_scratch(collection->database)};
+    field_changes_init(&apply.fields);
     enum error error = apply_begin(&apply);
     for (size_t i = 0; i < item_count && error == OK; i++) {
         error = apply_op(&apply, &items[i]);
@@ -332,6 +375,10 @@ enum error collection_apply(struct collection *collection, struct apply_item *it
     if (error == OK) {
         error = apply_flush(&apply);
     }
+    if (error == OK) {
+        error = field_changes_flush(&apply.fields, apply.write);
+    }
+    field_changes_release(&apply.fields);
     if (apply.view_open) {
         view_close(&apply.view);
     }

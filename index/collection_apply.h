@@ -3,6 +3,7 @@
 #define KITH_INDEX_COLLECTION_APPLY_H
 
 #include "index/collection.h"
+#include "index/field_changes.h"
 #include "index/filter.h"
 #include "index/path.h"
 
@@ -62,7 +63,15 @@ struct apply {
     struct view view; /* of the version before this write */
     bool view_open;
     struct vector_set loaded; /* vectors whose states are valid */
+    struct field_changes fields;
 };
+
+/* ---- collection_apply.c ---- */
+
+/* A slot's payload was `before` (empty: none) and is `after` from now on: for the payload indexes.
+ */
+enum error apply_note_payload(struct apply *apply, uint64_t slot, struct span before,
+                              struct span after) MUST_CHECK;
 
 /* ---- apply_vector.c ---- */
 

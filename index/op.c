@@ -341,6 +341,14 @@ static bool kind_flags(uint8_t kind, uint16_t *required, uint16_t *allowed)
     case OP_PAYLOAD_REMOVE:
         *required = FLAG_PATHS;
         return true;
+    case OP_FIELD_DEFINE:
+        *allowed = 0;
+        *required = FLAG_VALUE | FLAG_PATHS;
+        return true;
+    case OP_FIELD_DROP:
+        *allowed = 0;
+        *required = FLAG_PATHS;
+        return true;
     case OP_GROUP:
         *allowed = 0;
         return true;

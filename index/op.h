@@ -18,7 +18,9 @@ enum op_kind {
     OP_PAYLOAD_OVERWRITE = 9, /* value */
     OP_PAYLOAD_REMOVE = 10,   /* paths */
     OP_PAYLOAD_CLEAR = 11,
-    OP_GROUP = 12, /* ops of their own, one after the other: all of them or none */
+    OP_FIELD_DEFINE = 16, /* a payload index: paths[0], value {"schema": its definition} */
+    OP_FIELD_DROP = 17,   /* paths[0] */
+    OP_GROUP = 12,        /* ops of their own, one after the other: all of them or none */
 };
 
 /* Of OP_UPSERT: what becomes of points that are there, or are not. */

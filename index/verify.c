@@ -12,6 +12,7 @@
 
 #include "index/collection.h"
 #include "index/value.h"
+#include "index/verify_fields.h"
 #include "index/verify_lanes.h"
 
 #define REPORTS_OF_A_KIND_MAX 1000u
@@ -25,6 +26,7 @@ enum kind {
     KIND_VECTOR,
     KIND_ENCODING,
     KIND_COUNTER,
+    KIND_FIELD,
     KIND_COUNT
 };
 
@@ -77,6 +79,11 @@ __attribute__((format(printf, 3, 4))) static void problem(struct verify *verify,
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     verify->report(verify->context, text);
+}
+
+static void field_problem(void *context, const char *text)
+{
+    problem(context, KIND_FIELD, "%s", text);
 }
 
 static void checksum_problem(void *context, const char *text)
@@ -459,6 +466,9 @@ static enum error verify_view(struct verify *verify)
     }
     if (error == OK) {
         error = check_ids(verify);
+    }
+    if (error == OK) {
+        error = verify_fields(&verify->view, field_problem, verify);
     }
     if (error == OK) {
         check_counters(verify);

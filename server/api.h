@@ -23,6 +23,7 @@ struct service {
     struct writer *writer;
     const struct config *config;
     atomic_bool draining;
+    atomic_uint field_builds; /* payload indexes being built behind requests */
     atomic_uint bulk_streams; /* running bulk uploads, at most SERVICE_BULKS_MAX */
     _Atomic(struct bulk *) numbering[SERVICE_BULKS_MAX]; /* those that choose ids; api_bulk.c */
     struct auth *auth;                                   /* NULL: no keys, every route is open */

@@ -13,6 +13,7 @@
 #include <sys/random.h>
 
 #include "server/api_control.h"
+#include "server/api_index.h"
 #include "server/tree.h"
 
 /* ---- schemas ---- */
@@ -644,7 +645,12 @@ void api_collection_info(struct call *call)
         ",\"points_count\":%" PRIu64 ",\"segments_count\":%" PRIu64 ",\"config\":",
         vectors, view_counters(&call->view)->point_count, generations == 0 ? 1 : generations);
     text_put(out, settings->config.data, settings->config.bytes);
-    text_printf(out, ",\"payload_schema\":{},\"update_queue\":{\"length\":%" PRIu64 "}}",
-                figures.queue_points);
+    text_puts(out, ",\"payload_schema\":");
+    enum error error = text_payload_schema(out, &call->view, call->arena);
+    if (error != OK) {
+        call_fail_error(call, error);
+        return;
+    }
+    text_printf(out, ",\"update_queue\":{\"length\":%" PRIu64 "}}", figures.queue_points);
     call_ok(call);
 }

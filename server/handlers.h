@@ -29,6 +29,8 @@ call_handler api_points_upsert;   /* PUT  /collections/{c}/points */
 call_handler api_points_retrieve; /* POST /collections/{c}/points */
 call_handler api_point_get;       /* GET  /collections/{c}/points/{id} */
 call_handler api_points_scroll;   /* POST /collections/{c}/points/scroll */
+call_handler api_index_create;    /* PUT /collections/{c}/index */
+call_handler api_index_delete;    /* DELETE /collections/{c}/index/{field} */
 call_handler api_points_count;    /* POST /collections/{c}/points/count */
 
 /* api_payload.c */

@@ -86,8 +86,8 @@ const struct route routes[] = {
 
     /* known, not built */
     UNBUILT(PATCH, C, WT),
-    UNBUILT(PUT, C "/index", W),
-    UNBUILT(DELETE, C "/index/{}", W),
+    BUILT(PUT, C "/index", W, api_index_create, "Create index"),
+    BUILT(DELETE, C "/index/{}", W, api_index_delete, "Delete index"),
     UNBUILT(PUT, P "/vectors", W),
     UNBUILT(POST, P "/search", R),
     UNBUILT(POST, P "/search/batch", R),

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "server/field_builder.h"
 #include "server/routes.h"
 #include "server/tree.h"
 
@@ -261,6 +262,7 @@ enum error server_open(const struct config *config, struct server **result, char
     server->service.config = config;
     server->service.auth = auth_new(config);
     server->service.writer = writer_new(database, &config->writer);
+    field_builder_resume(&server->service);
     server->service.workers = workers_new(worker_count, 0, config->work_queue_max);
     start_handles(server);
     log_start(server, worker_count);
@@ -283,7 +285,7 @@ void server_run(struct server *server)
 static bool requests_running(const struct service *service)
 {
     return atomic_load_explicit(&service->calls, memory_order_acquire) > 0 ||
-           atomic_load(&service->bulk_streams) > 0;
+           atomic_load(&service->bulk_streams) > 0 || atomic_load(&service->field_builds) > 0;
 }
 
 /* Requests that are still running would reply into what is about to be freed. */

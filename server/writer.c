@@ -4,7 +4,8 @@
  *
  * A lane exists while it has jobs. The writer takes the first lane, gathers a group from it, moves
  * the lane behind the others and commits. Jobs that create or delete collections have a lane of
- * their own and are a group each.
+ * their own and are a group each; so is a step of building payload indexes, in the lane of its
+ * collection.
  *
  * A deleted collection must first be let go by everybody who holds it, such as a search that runs
  * to the end of its timeout. The others' writes do not wait for that: a second thread, the deleter,
@@ -19,6 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "index/field.h"
 
 #define GATHER_STEP 64 /* jobs taken from a lane at one locking */
 
@@ -77,6 +80,12 @@ static uint64_t job_points(const struct write_job *job)
     return job->point_count == 0 ? 1 : job->point_count;
 }
 
+/* Does it wait in its collection's own lane? */
+static bool job_is_of_collection(const struct write_job *job)
+{
+    return job->kind == WRITE_OP || job->kind == WRITE_FIELDS;
+}
+
 static void job_finish(struct write_job *job, enum error error)
 {
     job->error = error;
@@ -105,7 +114,7 @@ static void lane_append(struct writer *writer, struct lane *lane)
 
 static void lane_put(struct writer *writer, struct write_job *job)
 {
-    struct collection *collection = job->kind == WRITE_OP ? job->collection : NULL;
+    struct collection *collection = job_is_of_collection(job) ? job->collection : NULL;
     struct lane *lane = lane_find(writer, collection);
     if (lane == NULL) {
         lane = allocate_zeroed(1, sizeof *lane);
@@ -159,14 +168,14 @@ static bool queue_has_room(const struct writer *writer, const struct write_job *
 
 static bool job_is_doomed(const struct writer *writer, const struct write_job *job)
 {
-    if (job->kind != WRITE_OP || writer->deleting_name.bytes == 0)
+    if (!job_is_of_collection(job) || writer->deleting_name.bytes == 0)
         return false;
     return job->collection == writer->deleting || span_equal(job->name, writer->deleting_name);
 }
 
 static bool submit(struct writer *writer, struct write_job *job, bool always)
 {
-    assert(job->done != NULL && (job->kind != WRITE_OP || job->collection != NULL));
+    assert(job->done != NULL && (!job_is_of_collection(job) || job->collection != NULL));
     pthread_mutex_lock(&writer->mutex);
     bool doomed = job_is_doomed(writer, job);
     bool room = always || queue_has_room(writer, job);
@@ -197,7 +206,8 @@ static bool group_takes(const struct writer *writer, const struct group *group,
 {
     if (group->count == 0)
         return true;
-    return group->jobs[0]->kind == WRITE_OP && group->count < group->capacity &&
+    return group->jobs[0]->kind == WRITE_OP && job->kind == WRITE_OP &&
+           group->count < group->capacity &&
            group->points + job_points(job) <= writer->options.group_points_max &&
            group->bytes + job->op.bytes <= writer->options.group_bytes_max;
 }
@@ -383,8 +393,21 @@ static enum error control_delete(struct writer *writer, const struct write_job *
     return error;
 }
 
+static void fields_run(struct writer *writer, struct write_job *job)
+{
+    enum error error = store_check_space(database_store(writer->database));
+    job->more = false;
+    if (error == OK)
+        error = collection_build_fields(job->collection, &job->more);
+    job_finish(job, error);
+}
+
 static void control_run(struct writer *writer, struct write_job *job)
 {
+    if (job->kind == WRITE_FIELDS) {
+        fields_run(writer, job);
+        return;
+    }
     if (job->kind == WRITE_CREATE) {
         job_finish(job, control_create(writer, job));
         return;

@@ -13,12 +13,18 @@
 
 #include "index/database.h"
 
-enum write_kind { WRITE_OP, WRITE_CREATE, WRITE_DELETE_COLLECTION, WRITE_ALIASES };
+enum write_kind {
+    WRITE_OP,
+    WRITE_FIELDS, /* one step of building payload indexes; `more` says whether there is another */
+    WRITE_CREATE,
+    WRITE_DELETE_COLLECTION,
+    WRITE_ALIASES,
+};
 
 struct write_job { /* the submitter's memory until done() */
     enum write_kind kind;
     struct span name;              /* of the collection */
-    struct collection *collection; /* WRITE_OP: held by the submitter until done() */
+    struct collection *collection; /* WRITE_OP, WRITE_FIELDS: held by the submitter until done() */
     struct span op;
     const struct encoded *encoded;
     uint32_t point_count;
@@ -31,6 +37,7 @@ struct write_job { /* the submitter's memory until done() */
     uint32_t points_changed;
     bool missing; /* as in struct apply_item; also with ERROR_NOT_FOUND */
     struct point_id missing_id;
+    bool more;            /* WRITE_FIELDS */
     size_t action_failed; /* WRITE_ALIASES: the one that error is about */
     /* Called on a thread of the writer after the commit (or its failure); must not block. One
      * exception: when the collection is being deleted, writer_submit itself calls it with

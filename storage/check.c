@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "storage/environment.h"
+#include "storage/fields.h"
 #include "storage/run.h"
 
 /* Calls each for every entry of a table whose bytes lie inside the file; damaged() for others. */
@@ -178,13 +179,15 @@ static enum error check_main(struct walk *walk, struct span key, struct span val
         [MAIN_EPOCH] = {KIND_EPOCH, 11, FORMAT_PAGED_HEADER_BYTES},
         [MAIN_DEAD] = {KIND_DEAD, 9, FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES},
         [MAIN_MOVED] = {KIND_MOVED, 11, FORMAT_PAGED_HEADER_BYTES},
+        [MAIN_FIELD] = {KIND_FIELD, 5, FIELD_BYTES},
     };
     const struct check *check = (const struct check *)walk;
     const uint8_t which = key.data[0];
     if (which >= 'a') {
         return OK; /* LMDB's record of a table */
     }
-    if (which == 0 || which >= sizeof rows / sizeof *rows || key.bytes != rows[which].key_bytes) {
+    if (which == 0 || which >= sizeof rows / sizeof *rows || rows[which].key_bytes == 0 ||
+        key.bytes != rows[which].key_bytes) {
         char text[48];
         key_text(key, text);
         complain(check, "unknown key %s", text);
@@ -276,6 +279,18 @@ static enum error check_run(struct walk *walk, struct span key, struct span valu
     return OK;
 }
 
+static enum error check_posting(struct walk *walk, struct span key, struct span value)
+{
+    struct posting posting;
+    const enum error error = posting_decode(key, value, &posting);
+    if (error != OK) {
+        char text[48];
+        key_text(key, text);
+        complain((const struct check *)walk, "posting of key %s: %s", text, error_text(error));
+    }
+    return OK;
+}
+
 enum error view_check_all(const struct view *view, void (*report)(void *context, const char *text),
                           void *context)
 {
@@ -284,9 +299,10 @@ enum error view_check_all(const struct view *view, void (*report)(void *context,
         enum table table;
         enum error (*each)(struct walk *, struct span, struct span);
     } tables[] = {
-        {"main", TABLE_MAIN, check_main},       {"ids", TABLE_IDS, check_id},
-        {"rows", TABLE_ROWS, check_row},        {"runs", TABLE_RUNS, check_run},
-        {"blocks", TABLE_BLOCKS, check_blocks}, {"parts", TABLE_PARTITIONS, check_partition},
+        {"main", TABLE_MAIN, check_main},        {"ids", TABLE_IDS, check_id},
+        {"rows", TABLE_ROWS, check_row},         {"runs", TABLE_RUNS, check_run},
+        {"blocks", TABLE_BLOCKS, check_blocks},  {"parts", TABLE_PARTITIONS, check_partition},
+        {"fields", TABLE_FIELDS, check_posting},
     };
     enum error error = OK;
     for (size_t i = 0; i < sizeof tables / sizeof *tables && error == OK; i++) {

@@ -30,6 +30,7 @@ enum table {
     TABLE_RUNS,
     TABLE_BLOCKS,
     TABLE_PARTITIONS,
+    TABLE_FIELDS,
     TABLE_COUNT
 };
 
@@ -202,6 +203,12 @@ void environment_wait_for_version(struct environment *environment);
 /* What a partition's value holds, wherever it says it does; its checksum is not looked at. */
 enum error partition_open(const struct layout *layout, struct span value, uint64_t index,
                           struct partition *out) MUST_CHECK;
+
+/* ---- fields.c ---- */
+
+/* A posting from the table's entry. ERROR_CORRUPT. */
+struct posting;
+enum error posting_decode(struct span key, struct span value, struct posting *out) MUST_CHECK;
 
 /* ---- the rest ---- */
 

@@ -9,8 +9,9 @@
  *     03                     NEXT      header, u64 next directory number
  *     04 alias[1..255]       ALIAS     header, name of a collection[1..255]
  *
- * DIR/collections/N, tables "ids", "rows", "runs", "blocks", "parts", and the main table for what
- * is small or few: its leaf is written by every commit anyway. V is the vector's number, u16.
+ * DIR/collections/N, tables "ids", "rows", "runs", "blocks", "parts", "fields", and the main table
+ * for what is small or few: its leaf is written by every commit anyway. V is the vector's number,
+ * u16.
  *
  *     table   key                      value
  *     main    01                       COLLECTION  header, u64 directory number
@@ -24,6 +25,9 @@
  *     main    06 u64 chunk             DEAD        a bit for each of 16,384 slots, whole pages
  *     main    07 V u64 number          MOVED       lanes of a generation that are in partitions by
  *                                                  now, whole pages; none: no lane
+ *     main    08 u32 number            FIELD       header, u64 built, u64 end, u32 name bytes,
+ *                                                  u32 0, name, schema (a value); flags: enum
+ *                                                  field_state
  *     ids     00 u64 number            ID          header, u64 slot
  *     ids     01 UUID[16]              ID          the same
  *     rows    u64 slot                 ROW         header, u64 version, point id[17], u8 n,
@@ -32,6 +36,28 @@
  *     runs    V u64 first slot         RUN         whole pages
  *     blocks  V u64 gen. u64 value     BLOCKS      whole pages
  *     parts   V u64 index              PARTITION   whole pages; flags: index/plan_private.h
+ *     fields  u32 field, value's key,  POSTING     header, u32 count, u32 0, then the places of the
+ *             u64 chunk                            slots in their chunk of 16,384: u16[count]
+ *                                                  ascending, or from 1,025 on 2,048 bytes of bits
+ *                                                  (flag 1), place p is bit p%8 of byte p/8
+ *
+ * A VALUE'S KEY in table fields: one byte, then
+ *
+ *     01  nothing: the slot has a value that the field's kind can hold
+ *     02  nothing: it has a value (no null) that the field's kind cannot hold
+ *     03  nothing: what is at the path is not empty, but holds only nulls
+ *     04  nothing: at the path is null itself
+ *     05  nothing, of a text index: it has more than one text
+ *     10  number: u64, the bits of the nearest double (of a negative all inverted, else the
+ *         sign), u16 what an integer has beyond it plus 32,768, u8 0 integer or 1 double
+ *     11  date-time: u64 microseconds since 1970, the sign bit inverted
+ *     12  string: its bytes, 00 as 00 FF, then 00 00; when that would be more than 400 bytes, as
+ *         many as fit whole, then 00 01 and a u64 hash of the string
+ *     13  UUID[16], of strings in the hyphenated lower-case form
+ *     14  bool: u8 0 or 1
+ *     15  place: u64, bits of longitude (even) and latitude (odd) interleaved from the top, each
+ *         scaled to 32 bits
+ *     16  a token of a text, as a string
  *
  * The header every value begins with:
  *
@@ -114,11 +140,14 @@ enum value_kind {
     KIND_BLOCKS = 13,
     KIND_PARTITION = 14,
     KIND_MOVED = 15,
+    KIND_FIELD = 16,
+    KIND_POSTING = 17,
     KIND_ALIAS = 20,
 };
 
 #define FLAG_SEALED 1u     /* GENERATION */
 #define FLAG_HAS_CENTRE 2u /* GENERATION */
+#define FLAG_BITMAP 1u     /* POSTING */
 
 /* ---- keys ---- */
 
@@ -130,6 +159,7 @@ enum main_key {
     MAIN_EPOCH = 5,
     MAIN_DEAD = 6,
     MAIN_MOVED = 7,
+    MAIN_FIELD = 8,
 };
 enum catalog_key { CATALOG_FORMAT = 1, CATALOG_NAME = 2, CATALOG_NEXT = 3, CATALOG_ALIAS = 4 };
 
@@ -180,6 +210,8 @@ static inline size_t paged_bytes(size_t bytes)
 #define COUNTERS_BYTES (FORMAT_HEADER_BYTES + sizeof(struct counters) + 8) /* without vectors */
 #define GENERATION_BYTES (FORMAT_HEADER_BYTES + 16)
 #define ID_BYTES (FORMAT_HEADER_BYTES + 8)
+#define FIELD_BYTES (FORMAT_HEADER_BYTES + 24)
+#define POSTING_BYTES (FORMAT_HEADER_BYTES + 8)
 #define ROW_ID_OFFSET 16u
 #define ROW_SET_OFFSET 33u /* its count of bytes; at least 34 bytes are a row */
 #define NAME_SETTINGS_OFFSET 16u
