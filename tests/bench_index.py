@@ -5,7 +5,8 @@
 
 Everything on one thread, engines in turn within each round, medians over rounds. Queries/s are per
 second of that thread's CPU time, so that another load on the machine does not count; build times are
-wall times, flushes included. hnswlib is Debian's,
+wall times, flushes included; kith's ends when all is in and divided, what an idle server polishes
+later is given beside it. hnswlib is Debian's,
 compiled natively (M 16, efConstruction 200); faiss is faiss-cpu's wheel. The million-point sets are
 GENERATED from a real set: points are drawn from its own clusters (2,048 centres of k-means), each the
 centre plus two residuals of other points of the cluster, mixed at a random angle; queries are the
@@ -153,6 +154,7 @@ class Engine:
     def build(self):
         answer = self.ask("build")
         self.build_seconds, self.bytes = float(answer[1]), int(answer[2])
+        self.idle_seconds = float(answer[3]) if len(answer) > 3 else 0.0
 
     def search(self, effort):
         answer = self.ask("search %s %s" % (effort, self.out))
@@ -271,7 +273,8 @@ def run(name, names, rounds, points):
         print("  %-12s build %7.2f s%s  %6.0f B/vector  " % (
             engine.name, engine.build_seconds,
             " (1/%.1f of hnswlib)" % (peer.build_seconds / engine.build_seconds) if peer else "",
-            engine.bytes / len(base)) + "  ".join(
+            engine.bytes / len(base)) + ("(idle upkeep %.1f s)  " % engine.idle_seconds
+                                         if engine.idle_seconds else "") + "  ".join(
             "at %.2f: %s q/s%s" % (t, "%.0f" % r if r else "-", " (%.2fx)" % q if q else "")
             for t, r, q in zip(TARGETS, rates, ratios)), flush=True)
         for recall, rate, effort in engine.curve(queries_count):

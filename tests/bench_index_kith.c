@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "index/plan.h"
 #include "index/search.h"
 
 #define GROUP_POINTS 1024u /* of one transaction, as the writer takes them */
@@ -96,11 +97,16 @@ static void build(struct bench *bench)
     for (size_t i = 0; i < bench->base.rows; i += GROUP_POINTS) {
         const size_t left = bench->base.rows - i;
         put_group(bench, i, left < GROUP_POINTS ? left : GROUP_POINTS);
+        uint64_t steps;
+        must(collection_maintain(bench->collection, 0, false, UINT64_MAX, &steps), "maintain");
     }
     const double spent = seconds(CLOCK_MONOTONIC) - begin;
+    uint64_t steps; /* what an idle server does later */
+    must(collection_maintain(bench->collection, 0, true, UINT64_MAX, &steps), "maintain");
+    const double idle = seconds(CLOCK_MONOTONIC) - begin - spent;
     struct environment_stats stats;
     environment_stats_get(collection_environment(bench->collection), &stats);
-    printf("built %.6f %llu\n", spent, (unsigned long long)stats.used_bytes);
+    printf("built %.6f %llu %.6f\n", spent, (unsigned long long)stats.used_bytes, idle);
 }
 
 static void search(struct bench *bench, double recall, const char *path)
@@ -111,6 +117,7 @@ static void search(struct bench *bench, double recall, const char *path)
     for (size_t i = 0; i < bench->queries.rows; i++) {
         struct search_request request = {.vector = bench->queries.data + i * bench->dim,
                                          .limit = bench->k,
+                                         .recall = recall < 1.0 ? (float)recall : 0.0f,
                                          .exact = recall >= 1.0};
         struct view view;
         must(view_open(collection_environment(bench->collection), 0, &view), "view");
