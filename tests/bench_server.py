@@ -3,7 +3,7 @@
 the 1-bit scan (ns a vector, share of the memory's rate); ingest over HTTP at 768 dims as JSON, NDJSON
 and NPY (points/s, MB/s of body, MB of body a second of server CPU) next to plain LMDB puts of the same
 vectors with the same commits; queries/s, p50 and p99 with 1 and 8 connections; resident memory, anonymous
-and file-backed, at 10,000 and 100,000 x 512. Everything that is compared is interleaved; medians.
+and file-backed, at up to 200,000 x 512. Everything that is compared is interleaved; medians.
 
     make bench BENCH="scan ingest query memory" REPEATS=5"""
 import json
@@ -22,6 +22,7 @@ from kith import ROOT, Server
 REPEATS = int(os.environ.get("REPEATS", "5"))
 TOOLS = os.path.join(ROOT, "build", "bench")
 REQUEST_POINTS = 500
+MEMORY_STEP = 20000
 DATA = os.path.join(ROOT, "..", "shared", "data")
 
 
@@ -85,7 +86,7 @@ def bench_scan():
     print("%8s %12s %8s %10s" % ("dims", "ns/vector", "GB/s", "of memory"))
     for dim in dims:
         ns, gb = (statistics.median(run[i] for run in runs[dim]) for i in (1, 2))
-        print("%8d %12.2f %8.1f %9.0f%%" % (dim, ns, gb, 100 * gb / rate))
+        print("%8d %12.2f %8.1f %9.0f%%" % (dim, ns, gb, 100 * gb / rate), flush=True)
 
 
 def bench_ingest():
@@ -97,17 +98,20 @@ def bench_ingest():
         runs, plain = {kind: [] for kind in files}, {kind: [] for kind in files}
         for _ in range(REPEATS):
             for kind in files:
-                plain[kind] += tool("bench_limits", "lmdb", folder, dim * 4, count, groups[kind])
+                plain[kind].append(tool("bench_limits", "lmdb", folder, dim * 4, count, groups[kind]))
                 runs[kind].append(ingest_once(kind, files[kind]))
-        print("\ningest over HTTP, one client, %d x %d" % (count, dim))
-        print("%-8s %10s %10s %14s %18s %10s" % ("body", "points/s", "MB/s", "MB/CPU second",
-                                                "LMDB put points/s", "of LMDB"))
+        print("\ningest over HTTP, one client, %d x %d; LMDB: plain puts of the same bytes, same commits"
+              % (count, dim))
+        print("%-8s %9s %7s %12s %13s | %14s %15s %8s" % (
+            "body", "points/s", "MB/s", "MB/CPU s", "CPU us/point", "LMDB points/s", "CPU us/point", "of LMDB"))
         for kind, times in runs.items():
             size = sum(map(os.path.getsize, files[kind])) / 1e6
             wall, cpu = (statistics.median(t[i] for t in times) for i in (0, 1))
-            share = statistics.median(count / t[0] / p for t, p in zip(times, plain[kind]))
-            print("%-8s %10.0f %10.0f %14.0f %18.0f %10.2f" % (
-                kind, count / wall, size / wall, size / cpu, statistics.median(plain[kind]), share))
+            rate, lmdb_cpu = (statistics.median(p[i] for p in plain[kind]) for i in (0, 1))
+            share = statistics.median(count / t[0] / p[0] for t, p in zip(times, plain[kind]))
+            print("%-8s %9.0f %7.0f %12.0f %13.1f | %14.0f %15.1f %8.2f" % (
+                kind, count / wall, size / wall, size / cpu, 1e6 * cpu / count, rate, lmdb_cpu, share),
+                flush=True)
 
 
 def query_set():
@@ -146,16 +150,16 @@ def bench_memory():
     print("%10s %16s %16s" % ("points", "anonymous MB", "file-backed MB"))
     rng = np.random.default_rng(2)
     with Server() as server, tempfile.TemporaryDirectory(prefix="kith-bench-") as folder:
-        path, done = os.path.join(folder, "rows.npy"), 0
-        for target in (10000, 100000):
-            np.save(path, rng.standard_normal((target - done, 512)).astype(np.float32))
+        path = os.path.join(folder, "rows.npy")
+        np.save(path, rng.standard_normal((MEMORY_STEP, 512)).astype(np.float32))
+        for done in range(0, 200000, MEMORY_STEP):
             server.curl_npy("m", path, "?distance=Cosine&first_id=%d" % done)
             for _ in range(50):
                 server.result("POST", "/collections/m/points/query",
                               {"query": [float(x) for x in rng.standard_normal(512)], "limit": 10})
-            done = target
-            anonymous, file_backed = server.memory()
-            print("%10d %16.1f %16.1f" % (target, anonymous / 1e6, file_backed / 1e6), flush=True)
+            if done + MEMORY_STEP in (20000, 100000, 200000):
+                anonymous, file_backed = server.memory()
+                print("%10d %16.1f %16.1f" % (done + MEMORY_STEP, anonymous / 1e6, file_backed / 1e6), flush=True)
 
 
 def main():
