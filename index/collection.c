@@ -10,6 +10,12 @@ struct span collection_name(const struct collection *collection)
     return collection->name;
 }
 
+bool collection_first_look(struct collection *collection)
+{
+    return !atomic_load_explicit(&collection->looked_at, memory_order_relaxed) &&
+           !atomic_exchange(&collection->looked_at, true);
+}
+
 const struct collection_settings *collection_settings(const struct collection *collection)
 {
     return &collection->settings;

@@ -7,6 +7,8 @@
 #ifndef KITH_INDEX_COLLECTION_H
 #define KITH_INDEX_COLLECTION_H
 
+#include <stdatomic.h>
+
 #include "index/database.h"
 #include "index/scratch.h"
 
@@ -27,6 +29,7 @@ struct collection {
     struct vector_settings *settings_vectors; /* owned; settings.vectors */
     struct collection_settings settings;
     struct collection_vector *vectors; /* owned; [settings.vector_count], by number */
+    atomic_bool looked_at;             /* collection_first_look has said so */
     struct environment *environment;   /* owned; NULL only while a closed collection is deleted */
     /* of database.c, under its mutex */
     uint8_t *name_data; /* owned */

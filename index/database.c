@@ -66,6 +66,7 @@ struct database_options database_options_default(void)
         .first_generation_codes = 1024,
         .generation_codes = 16384,
         .partition_start_codes = 8192,
+        .plan_bytes = UINT64_C(1) << 20,
     };
 }
 

@@ -23,6 +23,7 @@ struct database_options {
      * partition aims at, default 0: what the dims suggest. Tests set them small. */
     uint32_t partition_start_codes;
     uint32_t partition_codes;
+    uint64_t plan_bytes; /* that a step of maintenance writes, about; default 1 MiB */
 };
 struct database_options database_options_default(void);
 
@@ -101,6 +102,8 @@ enum error collection_acquire_unaliased(struct database *database, struct span n
 void collection_release(struct collection *collection); /* accepts NULL */
 
 struct span collection_name(const struct collection *collection); /* its own, while held */
+/* true once after it was opened: whoever is told looks whether there is maintenance to do. */
+bool collection_first_look(struct collection *collection);
 const struct collection_settings *collection_settings(const struct collection *collection);
 /* NULL for a vector without dim. */
 const struct codec *collection_codec(const struct collection *collection, uint16_t vector);

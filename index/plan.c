@@ -431,6 +431,7 @@ enum error collection_plan(struct collection *collection, uint16_t vector, uint3
         .maintenance = own->maintenance,
         .sizes = partition_sizes_of(own->settings->dim, options->partition_codes),
         .start_codes = options->partition_start_codes,
+        .plan_bytes = options->plan_bytes,
     };
     enum error error = view_open(collection->environment, reader, &planning.view);
     if (error != OK) {

@@ -326,7 +326,8 @@ bool plan_move(struct planning *planning, const struct generation *generation)
     }
     struct maintenance *maintenance = planning->maintenance;
     plan_new(planning, PLAN_MOVE);
-    while (maintenance->cursor < maintenance->codes && planning->plan->bytes < PLAN_BYTES) {
+    while (maintenance->cursor < maintenance->codes &&
+           planning->plan->bytes < planning->plan_bytes) {
         const uint32_t lane = maintenance->order[maintenance->cursor];
         const uint32_t destination = maintenance->destination[lane];
         if (destination == NO_DESTINATION) {

@@ -9,8 +9,7 @@
 #define PARTITION_SETTLED 1u  /* its neighbourhood was looked at since its centre was made */
 #define PARTITION_POLISHED 2u /* it was in a group of Lloyd steps since its centre was made */
 
-#define PLAN_BYTES ((size_t)1024 * 1024) /* written by a plan, about */
-#define NEIGHBOURS 16u                   /* LIRE's: 64 cost three times as much and gain nothing */
+#define NEIGHBOURS 16u /* LIRE's: 64 cost three times as much and gain nothing */
 #define GROUP_MAX (NEIGHBOURS + 1)
 #define FROM_GENERATION UINT32_MAX
 
@@ -89,7 +88,8 @@ struct planning {
     struct maintenance *maintenance;
     struct partition_sizes sizes;
     struct plan *plan;
-    uint32_t next_free;   /* indexes below it are in use */
+    uint32_t next_free; /* indexes below it are in use */
+    uint64_t plan_bytes;
     uint64_t start_codes; /* in sealed generations, for there to be partitions */
 };
 

@@ -290,8 +290,11 @@ bool call_collection(struct call *call)
     assert(call->request->segment_count >= 2 && call->collection == NULL);
     struct span name = call->request->segments[1];
     enum error error = collection_acquire(call->service->database, name, &call->collection);
-    if (error == OK)
+    if (error == OK) {
+        if (collection_first_look(call->collection))
+            planner_touch(call->service->planner, collection_name(call->collection));
         return true;
+    }
     call->collection = NULL;
     /* a name that cannot be one names nothing */
     call_fail_error(call, error == ERROR_INVALID ? ERROR_NOT_FOUND : error);

@@ -11,6 +11,7 @@
 #include "server/json.h"
 #include "server/metrics.h"
 #include "server/workers.h"
+#include "server/planner.h"
 #include "server/writer.h"
 
 #define SERVICE_BULKS_MAX 16 /* bulk uploads running at once */
@@ -21,6 +22,7 @@ struct service {
     struct database *database;
     struct workers *workers;
     struct writer *writer;
+    struct planner *planner; /* NULL: switched off */
     const struct config *config;
     atomic_bool draining;
     atomic_uint field_builds; /* payload indexes being built behind requests */

@@ -145,6 +145,23 @@ static void put_figure(struct text *out, const char *name, const char *type, con
     text_printf(out, "%s %.15g\n", name, value);
 }
 
+static void put_planner(struct text *out, struct service *service)
+{
+    struct planner_figures figures;
+    planner_figures_get(service->planner, &figures);
+    put_figure(out, "maintenance_plans_total", "counter", "steps of maintenance applied",
+               (double)figures.plans);
+    put_figure(out, "maintenance_bytes_total", "counter", "bytes they wrote",
+               (double)figures.bytes);
+    put_figure(out, "maintenance_planning_seconds_total", "counter", "time spent planning",
+               figures.planning_seconds);
+    put_figure(out, "maintenance_applying_seconds_total", "counter",
+               "time from a plan to its commit, the writer's queue included",
+               figures.applying_seconds);
+    put_figure(out, "maintenance_pending_collections", "gauge",
+               "collections with maintenance to do", (double)figures.pending);
+}
+
 static void put_writer(struct text *out, struct service *service)
 {
     struct writer_figures figures;
@@ -218,6 +235,7 @@ void api_metrics(struct call *call)
                 service->config->version, KITH_VERSION);
     put_database(&out, figures, count, total);
     put_writer(&out, service);
+    put_planner(&out, service);
     metrics_put_http(service->metrics, &out);
     metrics_put_process(&out);
     metrics_put_requests(service->metrics, &out, route_method, route_endpoint);

@@ -92,6 +92,14 @@ static const struct option options[] = {
      "codes of a collection's first generation"},
     {"index.generation_codes", OPTION_U32, AT(database.generation_codes), 32, 1u << 24,
      "codes of the generations after it"},
+    {"index.partition_start_codes", OPTION_U32, AT(database.partition_start_codes), 64, 1u << 24,
+     "codes of a vector from which on they are divided into partitions"},
+    {"index.partition_codes", OPTION_U32, AT(database.partition_codes), 0, 65536,
+     "codes a partition aims at; 0: what the dims suggest"},
+    {"index.plan_bytes", OPTION_BYTES, AT(database.plan_bytes), 4 * KIB, GIB,
+     "written by a step of maintenance, about"},
+    {"planner.enabled", OPTION_BOOL, AT(planner.enabled), 0, 1,
+     "maintenance of partitions; off only to measure what it costs"},
     {"http.request_line_bytes_max", OPTION_BYTES, AT(http.request_line_bytes), 64, MIB,
      "above: 414"},
     {"http.header_bytes_max", OPTION_BYTES, AT(http.header_bytes), 256, MIB,
@@ -181,6 +189,7 @@ void config_init(struct config *config)
         .database = database_options_default(),
         .http = http_limits_default(),
         .writer = writer_options_default(),
+        .planner = planner_options_default(),
         .strict =
             {
                 .search_max_batchsize = 1000,

@@ -11,6 +11,7 @@
 
 #include "server/http.h"
 #include "server/log.h"
+#include "server/planner.h"
 #include "server/writer.h"
 
 struct strict_limits {              /* generous; names follow the compatible API's strict mode */
@@ -45,6 +46,7 @@ struct config {
     struct database_options database;
     struct http_limits http;
     struct writer_options writer;
+    struct planner_options planner;
     struct strict_limits strict;
 };
 

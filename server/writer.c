@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "index/field.h"
+#include "index/plan.h"
 
 #define GATHER_STEP 64 /* jobs taken from a lane at one locking */
 
@@ -53,6 +54,9 @@ struct writer {
     const struct collection *deleting;       /* ops for it are refused at once */
     struct span deleting_name;
     bool stopping, deleter_stopping;
+    pthread_mutex_t watching; /* guards the two below; held while applied() runs */
+    void (*applied)(void *context, struct collection *collection);
+    void *applied_context;
     struct writer_figures figures;
 };
 
@@ -252,6 +256,23 @@ static void group_account(struct writer *writer, uint64_t points, uint64_t elaps
     pthread_mutex_unlock(&writer->mutex);
 }
 
+void writer_watch(struct writer *writer,
+                  void (*applied)(void *context, struct collection *collection), void *context)
+{
+    pthread_mutex_lock(&writer->watching);
+    writer->applied = applied;
+    writer->applied_context = context;
+    pthread_mutex_unlock(&writer->watching);
+}
+
+static void tell_watcher(struct writer *writer, struct collection *collection)
+{
+    pthread_mutex_lock(&writer->watching);
+    if (writer->applied != NULL)
+        writer->applied(writer->applied_context, collection);
+    pthread_mutex_unlock(&writer->watching);
+}
+
 /* One transaction over jobs[0..count). */
 static enum error jobs_commit(struct writer *writer, struct write_job **jobs, size_t count)
 {
@@ -272,6 +293,7 @@ static enum error jobs_commit(struct writer *writer, struct write_job **jobs, si
     if (error != OK)
         return error;
     group_account(writer, points, now_ns() - began);
+    tell_watcher(writer, jobs[0]->collection);
     for (size_t i = 0; i < count; i++) {
         jobs[i]->operation = items[i].operation;
         jobs[i]->points_changed = items[i].points_changed;
@@ -412,6 +434,11 @@ static void control_run(struct writer *writer, struct write_job *job)
         job_finish(job, control_create(writer, job));
         return;
     }
+    if (job->kind == WRITE_PLAN) {
+        const enum error error = store_check_space(database_store(writer->database));
+        job_finish(job, error == OK ? collection_apply_plan(job->collection, job->plan) : error);
+        return;
+    }
     if (job->kind == WRITE_ALIASES) {
         job_finish(job, database_change_aliases(writer->database, job->actions, job->action_count,
                                                 &job->action_failed));
@@ -501,6 +528,7 @@ struct writer *writer_new(struct database *database, const struct writer_options
     group->jobs = allocate_zeroed(group->capacity, sizeof group->jobs[0]);
     group->items = allocate_zeroed(group->capacity, sizeof group->items[0]);
     pthread_mutex_init(&writer->mutex, NULL);
+    pthread_mutex_init(&writer->watching, NULL);
     pthread_cond_init(&writer->filled, NULL);
     pthread_cond_init(&writer->doomed, NULL);
     thread_start(&writer->thread, "kith-writer", writer_main, writer);
@@ -523,6 +551,7 @@ void writer_free(struct writer *writer)
     pthread_mutex_unlock(&writer->mutex);
     pthread_join(writer->deleter, NULL);
     assert(writer->first == NULL && writer->queue_points == 0 && writer->queue_bytes == 0);
+    pthread_mutex_destroy(&writer->watching);
     pthread_cond_destroy(&writer->filled);
     pthread_cond_destroy(&writer->doomed);
     pthread_mutex_destroy(&writer->mutex);

@@ -19,16 +19,19 @@ enum write_kind {
     WRITE_CREATE,
     WRITE_DELETE_COLLECTION,
     WRITE_ALIASES,
+    WRITE_PLAN,
 };
 
 struct write_job { /* the submitter's memory until done() */
     enum write_kind kind;
-    struct span name;              /* of the collection */
-    struct collection *collection; /* WRITE_OP, WRITE_FIELDS: held by the submitter until done() */
+    struct span name; /* of the collection */
+    /* WRITE_OP, WRITE_FIELDS, WRITE_PLAN: held by the submitter until done() */
+    struct collection *collection;
     struct span op;
     const struct encoded *encoded;
     uint32_t point_count;
     const struct collection_settings *settings; /* WRITE_CREATE */
+    const struct plan *plan;                    /* WRITE_PLAN */
     const struct alias_action *actions;         /* WRITE_ALIASES */
     size_t action_count;
     /* out, valid in done() */
@@ -63,6 +66,10 @@ bool writer_submit(struct writer *writer, struct write_job *job) MUST_CHECK;
 /* For a job that continues admitted work (a bulk stream's next step): never refused, so the number
  * of such jobs must be bounded by who submits them. */
 void writer_continue(struct writer *writer, struct write_job *job);
+/* Call applied(context, collection) after every commit of ops, on the writer's thread; NULL: nobody
+ * any more, and none is running once this returns. Any thread but the writer's. */
+void writer_watch(struct writer *writer,
+                  void (*applied)(void *context, struct collection *collection), void *context);
 void writer_free(struct writer *writer); /* finishes the queue first; accepts NULL */
 
 struct writer_figures {

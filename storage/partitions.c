@@ -151,7 +151,6 @@ enum error write_partition_remove(struct write *write, uint16_t vector, uint64_t
 {
     const struct key key = key_run(vector, index);
     const enum error error = remove_key(write, TABLE_PARTITIONS, key_span(&key));
-    failpoint("storage-remove-partition");
     if (error == OK) {
         write_note(write, CHANGE_PARTITION, vector, index, 0);
     }

@@ -19,7 +19,8 @@ DIM = 64
 RESTART_SECONDS = 1.0
 KILLED_BY_FAILPOINT = 86
 WORKLOAD_STEPS = 60
-SMALL = {"index.first_generation_codes": 64, "index.generation_codes": 512}
+SMALL = {"index.first_generation_codes": 64, "index.generation_codes": 512,
+         "index.partition_start_codes": 128, "index.partition_codes": 16, "index.plan_bytes": 16384}
 
 
 def vector(key):
@@ -40,7 +41,7 @@ class Ingest(threading.Thread):
 
     def step(self, connection, serial):
         kind = self.random.random()
-        count = 600 if kind < 0.05 else self.random.choice([1, 4, 64])
+        count = 600 if kind < 0.1 else self.random.choice([1, 4, 64])
         ids = [n * 4 + self.number for n in self.random.sample(range(3000), count)]
         headers, self.in_steps = {}, kind < 0.05
         if kind < 0.05:

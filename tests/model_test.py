@@ -15,7 +15,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 from kith import Server, verify
 
 METRICS = ["Cosine", "Dot", "Euclid", "Manhattan"]
-SMALL = {"index.first_generation_codes": 64, "index.generation_codes": 256}
+SMALL = {"index.first_generation_codes": 64, "index.generation_codes": 256,
+         "index.partition_start_codes": 128, "index.partition_codes": 16, "index.plan_bytes": 16384}
 
 
 def order(point_id):

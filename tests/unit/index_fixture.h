@@ -85,6 +85,7 @@ static inline void fixture_begin(struct fixture *fixture, uint32_t first_generat
     fixture->options.generation_codes = generation_codes;
     fixture->options.partition_start_codes = first_generation_codes + generation_codes;
     fixture->options.partition_codes = 12;
+    fixture->options.plan_bytes = 16384;
     fixture->workspace = search_workspace_new();
     arena_init(&fixture->arena);
     fixture_open(fixture);
