@@ -64,7 +64,7 @@ LIBOBJ := $(LIBSRC:%.c=$(BUILD)/%.o)
 LLHTTP_OBJ := $(BUILD)/llhttp/llhttp.o $(BUILD)/llhttp/api.o $(BUILD)/llhttp/http.o
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
 
-.PHONY: all help deps test unit check format asan tsan fuzz bench bench-codec crash model recall \
+.PHONY: all help deps test unit check format asan tsan fuzz bench bench-codec clients crash model recall \
 	codec-stats differential docker-test install demo clean layers
 all: $(BUILD)/kith
 ifeq ($(BUILD),build/release)
@@ -108,6 +108,7 @@ help:
 	@echo 'make test        install what is missing, build, run the tests (V=asan, V=tsan: those)'
 	@echo 'make             build/kith           make install PREFIX=/usr/local'
 	@echo 'make check       format, layers, static checks    make format   rewrite the format'
+	@echo 'make clients     the published clients against a fresh server (installs them under build/)'
 	@echo 'make asan tsan fuzz crash model differential codec-stats recall docker-test: what CI runs besides'
 	@echo 'make bench       benchmarks           make clean'
 
@@ -189,6 +190,12 @@ build/release/codec/libcodec.a: $(patsubst %.c,build/release/%.o,$(wildcard code
 demo: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@KITH=build/kith PYTHON=$(PYTHON) tests/demo.sh
+
+# The published clients, pinned, installed once under build/clients; needs the network then.
+CLIENT_DEPS := python3-venv $(if $(shell command -v npm),,nodejs npm)
+clients: deps all
+	@tests/install_packages.sh $(CLIENT_DEPS)
+	@KITH=build/kith $(PYTHON) tests/clients/run.py
 
 docker-test: deps
 	@$(MAKE) --no-print-directory DEV=docker deps
