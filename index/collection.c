@@ -5,6 +5,13 @@
 
 #include "index/workspace.h"
 
+struct span collection_config(const struct collection *collection)
+{
+    const struct kept_config *config =
+        atomic_load_explicit(&collection->config, memory_order_acquire);
+    return span_of(config->data, config->bytes);
+}
+
 struct span collection_name(const struct collection *collection)
 {
     return collection->name;

@@ -22,6 +22,13 @@ struct collection_vector {
     struct maintenance *maintenance; /* owned; the planning thread's; NULL at first */
 };
 
+/* A configuration as it was at some time; earlier ones stay while somebody may read them. */
+struct kept_config {
+    struct kept_config *older;
+    size_t bytes;
+    uint8_t data[];
+};
+
 struct collection {
     /* set at open, then constant */
     struct database *database;
@@ -31,6 +38,7 @@ struct collection {
     struct collection_vector *vectors; /* owned; [settings.vector_count], by number */
     atomic_bool looked_at;             /* collection_first_look has said so */
     struct environment *environment;   /* owned; NULL only while a closed collection is deleted */
+    _Atomic(struct kept_config *) config; /* owned, and the older ones; by the writer thread */
     /* of database.c, under its mutex */
     uint8_t *name_data; /* owned */
     struct span name;

@@ -323,6 +323,26 @@ static void idle_remove(struct database *database, struct collection *collection
 
 /* ---- opening and closing one ---- */
 
+static struct kept_config *config_new(struct span config, struct kept_config *older)
+{
+    struct kept_config *kept = allocate(sizeof *kept + config.bytes);
+    kept->older = older;
+    kept->bytes = config.bytes;
+    if (config.bytes > 0) {
+        memcpy(kept->data, config.data, config.bytes);
+    }
+    return kept;
+}
+
+static void config_free(struct kept_config *config)
+{
+    while (config != NULL) {
+        struct kept_config *older = config->older;
+        free(config);
+        config = older;
+    }
+}
+
 static struct collection *collection_new(struct database *database, struct span name, uint64_t hash)
 {
     struct collection *collection = allocate_zeroed(1, sizeof *collection);
@@ -368,6 +388,7 @@ static void open_vectors(struct collection *collection, struct vector_shape *sha
 static void collection_free(struct collection *collection)
 {
     environment_close(collection->environment);
+    config_free(atomic_load(&collection->config));
     close_vectors(collection);
     free(collection->settings_bytes);
     free(collection->settings_vectors);
@@ -392,6 +413,7 @@ static enum error collection_open(struct database *database, struct collection *
     if (error != OK) {
         return error;
     }
+    atomic_store(&collection->config, config_new(settings->config, NULL));
     struct vector_shape shapes[COLLECTION_VECTORS_MAX];
     open_vectors(collection, shapes);
     const struct environment_shape shape = {
@@ -497,6 +519,9 @@ void collection_release(struct collection *collection)
     pthread_mutex_lock(&database->mutex);
     assert(collection->holders > 0);
     if (--collection->holders == 0) {
+        struct kept_config *config = atomic_load(&collection->config);
+        config_free(config->older); /* nobody reads them any more */
+        config->older = NULL;
         if (collection->deleting) {
             pthread_cond_signal(&database->released);
         } else {
@@ -577,6 +602,29 @@ enum error database_create(struct database *database, struct span name,
         catalog_create(database->store, name, span_of(data, bytes), &directory);
     pthread_mutex_unlock(&database->changing);
     free(data);
+    return error;
+}
+
+enum error database_configure(struct database *database, struct collection *collection,
+                              struct span config)
+{
+    struct collection_settings settings = collection->settings;
+    settings.config = config;
+    if (config.bytes > SETTINGS_BYTES_MAX || settings_bytes(&settings) > SETTINGS_BYTES_MAX) {
+        return ERROR_TOO_LARGE;
+    }
+    size_t bytes;
+    uint8_t *data = settings_encode(&settings, &bytes);
+    pthread_mutex_lock(&database->changing);
+    const enum error error =
+        catalog_update(database->store, collection->name, span_of(data, bytes));
+    pthread_mutex_unlock(&database->changing);
+    free(data);
+    if (error == OK) {
+        struct kept_config *before = atomic_load(&collection->config);
+        atomic_store_explicit(&collection->config, config_new(config, before),
+                              memory_order_release);
+    }
     return error;
 }
 

@@ -59,7 +59,8 @@ struct collection_settings {
     const struct vector_settings *vectors; /* names are distinct */
     uint32_t vector_count;                 /* at most COLLECTION_VECTORS_MAX; 0: payloads only */
     uint64_t first_slot;                   /* 0 but in tests */
-    struct span config;                    /* JSON text kept for the API to echo; not read here */
+    struct span config; /* bytes kept for the API; not read here. As of the opening or creation: see
+                           collection_config */
 };
 
 /* The vector of a name, and its number; NULL if there is none. */
@@ -101,6 +102,12 @@ enum error collection_acquire_unaliased(struct database *database, struct span n
                                         struct collection **collection) MUST_CHECK;
 void collection_release(struct collection *collection); /* accepts NULL */
 
+/* The present configuration; valid while the collection is held. Any thread. */
+struct span collection_config(const struct collection *collection);
+/* Put another in its place, in the catalogue and here. The collection is held. Writer thread.
+ * ERROR_TOO_LARGE, ERROR_NOT_FOUND when it is being deleted. */
+enum error database_configure(struct database *database, struct collection *collection,
+                              struct span config) MUST_CHECK;
 struct span collection_name(const struct collection *collection); /* its own, while held */
 /* true once after it was opened: whoever is told looks whether there is maintenance to do. */
 bool collection_first_look(struct collection *collection);
