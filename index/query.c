@@ -373,3 +373,10 @@ enum error query_evaluate(struct query_run *run, const struct query *query,
     result->count -= skip;
     return OK;
 }
+
+enum error query_evaluate_among(struct query_run *run, const struct query *query,
+                                const struct scored_list *among, struct scored_list *result)
+{
+    *result = (struct scored_list){0};
+    return rank_again(run, query, among, result);
+}

@@ -110,6 +110,11 @@ struct query_run {
 enum error query_evaluate(struct query_run *run, const struct query *query,
                           struct scored_list *result) MUST_CHECK;
 
+/* The same over given points, which nothing is asked of; a query without prefetches. */
+enum error query_evaluate_among(struct query_run *run, const struct query *query,
+                                const struct scored_list *among,
+                                struct scored_list *result) MUST_CHECK;
+
 /* The vector of a stored point, in the arena. number: of the collection's settings.
  * ERROR_NOT_FOUND: the point lacks it; ERROR_CORRUPT. */
 enum error query_vector_load(const struct collection *collection, const struct view *view,

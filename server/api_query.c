@@ -1,4 +1,5 @@
-/* POST /collections/{c}/points/query and /query/batch. */
+/* Queries, one or many in a body: /points/query, /search, /recommend and /discover, and /batch of
+ * each. */
 #include "server/api_query.h"
 
 #include <inttypes.h>
@@ -94,6 +95,19 @@ bool query_call_run(struct query_call *query_call, const struct query_node *node
 
 /* ---- replies ---- */
 
+bool query_call_fits(struct query_call *query_call, size_t more)
+{
+    struct call *call = query_call->call;
+    const uint64_t limit = call->service->config->response_bytes_max;
+    if (call->out.bytes + more <= limit)
+        return true;
+    (void)refuse(&query_call->body.refusal, call->arena, REFUSAL_REQUEST,
+                 "the reply would be larger than service.response_bytes_max (%" PRIu64
+                 " bytes); ask for fewer points",
+                 limit);
+    return query_call_refuse(query_call);
+}
+
 bool query_call_put(struct query_call *query_call, const struct selectors *selectors,
                     const struct scored *scored)
 {
@@ -105,10 +119,7 @@ bool query_call_put(struct query_call *query_call, const struct selectors *selec
                                      query_call->reader.settings, &scored->score, &call->out);
     if (error != OK)
         return query_call_fail(query_call, error);
-    if (call->out.bytes <= call->service->config->response_bytes_max)
-        return true;
-    query_lookups_release(&query_call->lookups);
-    return call_result_fits(call);
+    return query_call_fits(query_call, 0);
 }
 
 bool query_call_put_all(struct query_call *query_call, const struct selectors *selectors,
@@ -128,45 +139,46 @@ bool query_call_put_all(struct query_call *query_call, const struct selectors *s
 
 /* Results lie in an arena of their own: a batch of queries with a large limit or offset holds those
  * of one at a time. */
-static bool run(struct query_call *query_call, const struct query_request *query)
+static bool run(struct query_call *query_call, const struct query_request *query, bool bare)
 {
     struct arena arena;
     struct scored_list result;
     bool degraded;
     arena_init(&arena);
     bool good = query_call_run(query_call, &query->root, &arena, &result, &degraded);
+    struct text *out = &query_call->call->out;
     if (good) {
-        text_puts(&query_call->call->out, "{\"points\":[");
+        text_puts(out, bare ? "[" : "{\"points\":[");
         good = query_call_put_all(query_call, &query->selectors, &result);
     }
     if (good)
-        text_puts(&query_call->call->out, degraded ? "],\"degraded\":true}" : "]}");
+        text_puts(out, bare ? "]" : degraded ? "],\"degraded\":true}" : "]}");
     arena_release(&arena);
     return good;
 }
 
-/* ---- the two handlers ---- */
+/* ---- handlers ---- */
 
-static bool read_one(struct query_call *query_call, struct query_request *query)
+static bool read_one(struct query_call *query_call, query_read *read, struct query_request *query)
 {
-    return query_request_read(&query_call->reader, query) &&
-           query_call_limit(query_call, &query->root);
+    *query = (struct query_request){0};
+    return read(&query_call->reader, query) && query_call_limit(query_call, &query->root);
 }
 
-void api_points_query(struct call *call)
+void query_call_one(struct call *call, query_read *read, bool bare)
 {
     struct query_call query_call;
     struct query_request query;
     if (!query_call_begin(&query_call, call))
         return;
-    if (!read_one(&query_call, &query) || !body_end(&query_call.body)) {
+    if (!read_one(&query_call, read, &query) || !body_end(&query_call.body)) {
         (void)query_call_refuse(&query_call);
         return;
     }
     if (!call_view(call))
         return;
     (void)call_result(call);
-    if (run(&query_call, &query))
+    if (run(&query_call, &query, bare))
         query_call_ok(&query_call);
 }
 
@@ -189,7 +201,7 @@ static struct query_request *list_add(struct query_list *list, struct arena *are
     return &list->items[list->count++];
 }
 
-static bool read_searches(struct query_call *query_call, struct query_list *list)
+static bool read_searches(struct query_call *query_call, query_read *read, struct query_list *list)
 {
     struct body *body = &query_call->body;
     uint32_t max = query_call->call->service->config->strict.search_max_batchsize;
@@ -206,7 +218,7 @@ static bool read_searches(struct query_call *query_call, struct query_list *list
         char path[48];
         snprintf(path, sizeof path, "searches[%zu].internal.", list->count);
         body->path = path;
-        bool good = read_one(query_call, list_add(list, body->arena));
+        bool good = read_one(query_call, read, list_add(list, body->arena));
         body->path = "";
         if (!good)
             return false;
@@ -214,7 +226,7 @@ static bool read_searches(struct query_call *query_call, struct query_list *list
     return !json_failed(&body->json);
 }
 
-static bool read_batch(struct query_call *query_call, struct query_list *list)
+static bool read_batch(struct query_call *query_call, query_read *read, struct query_list *list)
 {
     struct body *body = &query_call->body;
     struct span key;
@@ -226,7 +238,7 @@ static bool read_batch(struct query_call *query_call, struct query_list *list)
         return false;
     while (json_key(&body->json, &key)) {
         bool mine = key_is(key, "searches");
-        if (mine ? !field_once(body, &seen, 1, "searches") || !read_searches(query_call, list)
+        if (mine ? !field_once(body, &seen, 1, "searches") || !read_searches(query_call, read, list)
                  : !json_skip(&body->json))
             return false;
     }
@@ -235,13 +247,13 @@ static bool read_batch(struct query_call *query_call, struct query_list *list)
     return body_end(body);
 }
 
-void api_points_query_batch(struct call *call)
+void query_call_batch(struct call *call, query_read *read, bool bare)
 {
     struct query_call query_call;
     struct query_list list = {0};
     if (!query_call_begin(&query_call, call))
         return;
-    if (!read_batch(&query_call, &list)) {
+    if (!read_batch(&query_call, read, &list)) {
         (void)query_call_refuse(&query_call);
         return;
     }
@@ -251,9 +263,19 @@ void api_points_query_batch(struct call *call)
     for (size_t i = 0; i < list.count; i++) {
         if (i > 0)
             text_puts(&call->out, ",");
-        if (!run(&query_call, &list.items[i]))
+        if (!run(&query_call, &list.items[i], bare))
             return;
     }
     text_puts(&call->out, "]");
     query_call_ok(&query_call);
+}
+
+void api_points_query(struct call *call)
+{
+    query_call_one(call, query_request_read, false);
+}
+
+void api_points_query_batch(struct call *call)
+{
+    query_call_batch(call, query_request_read, false);
 }

@@ -25,12 +25,20 @@ bool query_call_run(struct query_call *query_call, const struct query_node *node
 /* End the call by an error. Always false. */
 bool query_call_fail(struct query_call *query_call, enum error error);
 
+/* Is the reply, with `more` bytes to come, within response_bytes_max? false: the call has been
+ * ended. */
+bool query_call_fits(struct query_call *query_call, size_t more);
 /* One ScoredPoint into the reply. */
 bool query_call_put(struct query_call *query_call, const struct selectors *selectors,
                     const struct scored *scored);
 /* All of a list, with commas, between brackets of the caller's. */
 bool query_call_put_all(struct query_call *query_call, const struct selectors *selectors,
                         const struct scored_list *list);
+/* A whole handler: one body, or {"searches": [...]} of them. bare: hits stand in the result itself,
+ * not under "points". */
+void query_call_one(struct call *call, query_read *read, bool bare);
+void query_call_batch(struct call *call, query_read *read, bool bare);
+
 /* The reply is written. */
 void query_call_ok(struct query_call *query_call);
 

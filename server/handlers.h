@@ -55,6 +55,23 @@ call_handler api_points_batch; /* POST /collections/{c}/points/batch */
 call_handler api_points_query;       /* POST /collections/{c}/points/query */
 call_handler api_points_query_batch; /* POST /collections/{c}/points/query/batch */
 
+/* api_groups.c */
+call_handler api_points_query_groups;     /* POST /collections/{c}/points/query/groups */
+call_handler api_points_search_groups;    /* POST /collections/{c}/points/search/groups */
+call_handler api_points_recommend_groups; /* POST /collections/{c}/points/recommend/groups */
+
+/* api_matrix.c */
+call_handler api_matrix_pairs;   /* POST /collections/{c}/points/search/matrix/pairs */
+call_handler api_matrix_offsets; /* POST /collections/{c}/points/search/matrix/offsets */
+
+/* api_legacy.c: what the newest version no longer documents and older clients call */
+call_handler api_points_search;          /* POST /collections/{c}/points/search */
+call_handler api_points_search_batch;    /* POST /collections/{c}/points/search/batch */
+call_handler api_points_recommend;       /* POST /collections/{c}/points/recommend */
+call_handler api_points_recommend_batch; /* POST /collections/{c}/points/recommend/batch */
+call_handler api_points_discover;        /* POST /collections/{c}/points/discover */
+call_handler api_points_discover_batch;  /* POST /collections/{c}/points/discover/batch */
+
 /* api_bulk.c: POST /collections/{c}/bulk, a streamed body (HTTP_STREAM). bulk_begin is called on
  * the loop thread in the headers callback after routing and authorisation; it sets request->user
  * and either returns HTTP_STREAM or replies and returns HTTP_DONE. bulk_stream is http's stream().

@@ -31,6 +31,60 @@ void query_lookups_release(struct query_lookups *lookups)
     lookups->count = 0;
 }
 
+static bool refuse_error(struct body *body, enum error error)
+{
+    return refuse(&body->refusal, body->arena, REFUSAL_INTERNAL, "%s", error_text(error));
+}
+
+static struct query_lookup *lookup_held(struct query_lookups *lookups,
+                                        const struct collection *collection)
+{
+    for (size_t i = 0; i < lookups->count; i++) {
+        if (lookups->items[i].collection == collection)
+            return &lookups->items[i];
+    }
+    return NULL;
+}
+
+bool query_lookup_hold(struct call *call, struct body *body, struct query_lookups *lookups,
+                       struct span name, struct query_lookup **lookup, bool *own)
+{
+    struct collection *collection;
+    const enum error error = collection_acquire(call->service->database, name, &collection);
+    if (error == ERROR_NOT_FOUND || error == ERROR_INVALID)
+        return refuse(&body->refusal, body->arena, REFUSAL_MISSING, "Collection %.*s not found",
+                      (int)name.bytes, (const char *)name.data);
+    if (error != OK)
+        return refuse_error(body, error);
+    *own = collection == call->collection;
+    *lookup = lookup_held(lookups, collection);
+    if (*own || *lookup != NULL) {
+        collection_release(collection);
+        return true;
+    }
+    if (lookups->count == QUERY_LOOKUPS_MAX) {
+        collection_release(collection);
+        return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                      "lookups in more than %u collections", QUERY_LOOKUPS_MAX);
+    }
+    *lookup = &lookups->items[lookups->count++];
+    **lookup = (struct query_lookup){.collection = collection};
+    return true;
+}
+
+const struct view *query_lookup_view(struct call *call, struct body *body,
+                                     struct query_lookup *lookup)
+{
+    if (!lookup->open) {
+        const enum error error = view_open(collection_environment(lookup->collection),
+                                           call->worker->reader, &lookup->view);
+        lookup->open = error == OK;
+        if (error != OK)
+            (void)refuse_error(body, error);
+    }
+    return lookup->open ? &lookup->view : NULL;
+}
+
 /* Where the ids of a node are looked up. */
 struct source {
     struct collection *collection;
@@ -38,61 +92,21 @@ struct source {
     bool own; /* the collection that is searched: its ids are left out of the result */
 };
 
-static bool refuse_error(struct building *building, enum error error)
-{
-    return refuse(&building->body->refusal, building->body->arena, REFUSAL_INTERNAL, "%s",
-                  error_text(error));
-}
-
-static bool open_lookup(struct building *building, struct collection *collection,
-                        struct source *source)
-{
-    struct query_lookups *lookups = building->lookups;
-    if (lookups->count == QUERY_LOOKUPS_MAX) {
-        collection_release(collection);
-        return refuse(&building->body->refusal, building->body->arena, REFUSAL_REQUEST,
-                      "lookups in more than %u collections", QUERY_LOOKUPS_MAX);
-    }
-    struct query_lookup *lookup = &lookups->items[lookups->count++];
-    *lookup = (struct query_lookup){.collection = collection};
-    const enum error error = view_open(collection_environment(collection),
-                                       building->call->worker->reader, &lookup->view);
-    lookup->open = error == OK;
-    *source = (struct source){collection, &lookup->view, false};
-    return error == OK || refuse_error(building, error);
-}
-
-/* A collection by its name or an alias; a reader has one view of each, so those open already are
- * found first. */
 static bool find_source(struct building *building, const struct query_node *node,
                         struct source *source)
 {
     struct call *call = building->call;
-    struct body *body = building->body;
-    struct collection *collection;
+    struct query_lookup *lookup;
+    bool own = true;
     *source = (struct source){call->collection, &call->view, true};
-    if (!node->has_lookup)
+    if (node->has_lookup && !query_lookup_hold(call, building->body, building->lookups,
+                                               node->lookup_collection, &lookup, &own))
+        return false;
+    if (own)
         return true;
-    const struct span name = node->lookup_collection;
-    const enum error error = collection_acquire(call->service->database, name, &collection);
-    if (error == ERROR_NOT_FOUND || error == ERROR_INVALID)
-        return refuse(&body->refusal, body->arena, REFUSAL_MISSING, "Collection %.*s not found",
-                      (int)name.bytes, (const char *)name.data);
-    if (error != OK)
-        return refuse_error(building, error);
-    if (collection == call->collection) {
-        collection_release(collection);
-        return true;
-    }
-    for (size_t i = 0; i < building->lookups->count; i++) {
-        struct query_lookup *lookup = &building->lookups->items[i];
-        if (lookup->collection == collection) {
-            collection_release(collection);
-            *source = (struct source){collection, &lookup->view, false};
-            return true;
-        }
-    }
-    return open_lookup(building, collection, source);
+    *source =
+        (struct source){lookup->collection, query_lookup_view(call, building->body, lookup), false};
+    return source->view != NULL;
 }
 
 /* ---- ids ---- */
@@ -128,7 +142,7 @@ static bool look_up(struct building *building, const struct source *source, stru
             query_vector_load(source->collection, source->view, number, slot, body->arena, vector);
     if (error == ERROR_NOT_FOUND)
         return refuse_missing(building, id, "No vector of the point with id ");
-    return error == OK || refuse_error(building, error);
+    return error == OK || refuse_error(building->body, error);
 }
 
 /* Cosine compares what is normalised; the average strategy does so itself, behind the mean. */
@@ -194,7 +208,7 @@ static bool join_filters(struct building *building, const struct filter *const *
     value_begin(&builder, body->arena);
     if (value_open_object(&builder) != OK || value_put_key(&builder, span_text("must")) != OK ||
         value_open_array(&builder) != OK)
-        return refuse_error(building, ERROR_TOO_LARGE);
+        return refuse_error(building->body, ERROR_TOO_LARGE);
     for (size_t i = 0; i < count; i++)
         value_put_value(&builder, filter_source(filters[i]));
     value_close(&builder);

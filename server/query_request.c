@@ -5,7 +5,7 @@
  * bounds), `indexed_only` (every point is indexed), `quantization.rescore` and `oversampling`
  * (scores are always exact, so candidates are always rescored, as many as the bounds ask for) and
  * `acorn` (filters do not walk a graph). `idf` would change scores: refused. */
-#include "server/query_request.h"
+#include "server/query_groups.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -343,12 +343,25 @@ bool query_field_read(const struct query_reader *reader, struct span key,
     return true;
 }
 
+/* What only the outermost query has. */
+static bool read_own_field(const struct query_reader *reader, struct span key,
+                           struct query_request *query, unsigned *seen)
+{
+    bool mine = false;
+    if (key_is(key, "offset") && query->groups == NULL)
+        return field_once(reader->body, seen, SEEN_OFFSET, "offset") &&
+               field_u64(reader->body, "offset", 0, &query->root.query.offset);
+    if (query->groups != NULL && !query_groups_field(reader, key, query->groups, seen, &mine))
+        return false;
+    return mine || json_skip(&reader->body->json);
+}
+
 bool query_request_read(const struct query_reader *reader, struct query_request *query)
 {
     struct body *body = reader->body;
     struct span key;
     unsigned seen = 0;
-    *query = (struct query_request){.root.query.limit = 10};
+    query->root.query.limit = 10;
     if (json_peek(&body->json) != JSON_OBJECT)
         return json_fail(&body->json, "expected a query object");
     if (!json_enter_object(&body->json))
@@ -357,10 +370,7 @@ bool query_request_read(const struct query_reader *reader, struct query_request 
         bool mine;
         if (!query_field_read(reader, key, query, &seen, &mine))
             return false;
-        if (!mine &&
-            !(key_is(key, "offset") ? field_once(body, &seen, SEEN_OFFSET, "offset") &&
-                                          field_u64(body, "offset", 0, &query->root.query.offset)
-                                    : json_skip(&body->json)))
+        if (!mine && !read_own_field(reader, key, query, &seen))
             return false;
     }
     return !json_failed(&body->json) && query_node_check(reader, &query->root);

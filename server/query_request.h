@@ -6,9 +6,12 @@
 #include "server/query_node.h"
 #include "server/selectors.h"
 
+struct query_groups; /* query_groups.h */
+
 struct query_request {
     struct query_node root;
     struct selectors selectors;
+    struct query_groups *groups; /* set before reading by who wants groups; else NULL */
 };
 
 /* Where queries of a call are read. */
@@ -17,8 +20,12 @@ struct query_reader {
     const struct collection_settings *settings;
 };
 
-/* Read one query object. body->path goes before names in texts of 422. */
-bool query_request_read(const struct query_reader *reader, struct query_request *query);
+/* Read one query object into a request that is zero but for `groups`. body->path goes before names
+ * in texts of 422. */
+typedef bool query_read(const struct query_reader *reader, struct query_request *query);
+query_read query_request_read;
+/* Bodies of the older routes: api_legacy.c */
+query_read legacy_search_read, legacy_recommend_read, legacy_discover_read;
 
 /* A field that every kind of query body has: filter, params, score_threshold, using, prefetch,
  * lookup_from, limit, with_payload, with_vector. *mine: it is one of them. */
@@ -45,6 +52,13 @@ struct query_lookups {
     size_t count;
 };
 void query_lookups_release(struct query_lookups *lookups);
+/* A collection by its name or an alias, held once; NULL with a refusal. The call's own is not among
+ * the lookups: *own. */
+bool query_lookup_hold(struct call *call, struct body *body, struct query_lookups *lookups,
+                       struct span name, struct query_lookup **lookup, bool *own);
+/* Its view, opened when first asked for; NULL with a refusal. */
+const struct view *query_lookup_view(struct call *call, struct body *body,
+                                     struct query_lookup *lookup);
 
 /* The tree that index/ evaluates, in the body's arena; the call's view is open. Ids become vectors,
  * filters and excluded ids move down to the leaves. false: a refusal in the body. */

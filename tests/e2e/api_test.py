@@ -236,10 +236,9 @@ class Points(Case):
         for extra in [{"shard_key": "a"}]:
             self.assertEqual(self.call("PUT", "/collections/c/points", dict({"points": points}, **extra))[0],
                              400, extra)
-        for body in [{"query": {"fusion": "rrf"}}, {"query": {"recommend": {"positive": [1]}}},
-                     {"prefetch": {"query": [1, 1, 1, 1]}, "query": [1, 1, 1, 1]},
-                     {"query": 1, "lookup_from": {"collection": "c"}}, {"query": [1, 1, 1, 1], "using": "x"},
-                     {"query": {"nearest": [1, 1, 1, 1], "mmr": {}}}]:
+        for body in [{"query": {"fusion": "rrf"}}, {"query": {"relevance_feedback": {}}}, {"query": 1, "shard_key": "a"},
+                     {"prefetch": {"query": [1, 1, 1, 1]}}, {"query": [1, 1, 1, 1], "using": "x"},
+                     {"query": {"order_by": "n"}}]:
             self.assertEqual(self.call("POST", "/collections/c/points/query", body)[0], 400, body)
 
     def test_column_form(self):
