@@ -100,6 +100,7 @@ struct query_run {
     struct arena *arena; /* of the results */
     uint64_t deadline_ns;
     uint64_t seed; /* of random samples */
+    float recall;  /* of searches, as in search_request; 1: exact */
     /* out */
     struct search_stats stats; /* of all searches of the tree */
     const char *why;           /* ERROR_INVALID: what a formula made of this data, in the arena */

@@ -260,8 +260,7 @@ static bool put_lookup(struct grouping *grouping, struct span value)
     text_puts(&call->out, ",\"lookup\":");
     if (error == OK)
         error = selectors_put_record(&asked->lookup_selectors, view, slot, &row,
-                                     settings_default_dim(collection_settings(collection)), NULL,
-                                     &call->out);
+                                     collection_settings(collection), NULL, &call->out);
     return error == OK || query_call_fail(query_call, error);
 }
 

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/random.h>
 
 #include "server/api_points.h"
@@ -12,16 +13,30 @@
 
 /* ---- a query call ---- */
 
+/* ?recall=: the share of the true nearest that a search may be expected to find; 1 is exact. */
+static bool read_recall(struct call *call, float *recall)
+{
+    struct span text;
+    char copy[32], *end = copy;
+    if (!request_parameter(call->request, "recall", &text))
+        return true;
+    if (text.bytes > 0 && text.bytes < sizeof copy) {
+        memcpy(copy, text.data, text.bytes);
+        copy[text.bytes] = '\0';
+        *recall = strtof(copy, &end);
+    }
+    if (end != copy && *end == '\0' && *recall >= 0.5f && *recall <= 1)
+        return true;
+    call_fail(call, 422, "Deserialize error in query parameters: recall: must be from 0.5 to 1");
+    return false;
+}
+
 bool query_call_begin(struct query_call *query_call, struct call *call)
 {
-    struct span value;
-    if (!call_collection(call))
+    float recall = 0;
+    if (!read_recall(call, &recall) || !call_collection(call))
         return false;
-    if (request_parameter(call->request, "recall", &value)) {
-        call_fail(call, 400, "Bad request: `recall` is not supported yet");
-        return false;
-    }
-    *query_call = (struct query_call){.call = call};
+    *query_call = (struct query_call){.call = call, .recall = recall};
     body_begin_call(&query_call->body, call);
     query_call->body.path = "internal.";
     query_call->reader =
@@ -82,6 +97,7 @@ bool query_call_run(struct query_call *query_call, const struct query_node *node
         .arena = arena,
         .deadline_ns = call->deadline_ns,
         .seed = random_seed(),
+        .recall = query_call->recall,
     };
     const enum error error = query_evaluate(&run, &query, result);
     *degraded = run.stats.degraded;

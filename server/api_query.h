@@ -9,6 +9,7 @@ struct query_call {
     struct body body;
     struct query_reader reader;
     struct query_lookups lookups;
+    float recall; /* ?recall=, 0: the default */
 };
 
 /* The collection is held, the body begun, the reader set. false: the call has been ended. */

@@ -734,8 +734,8 @@ KINDS = {
     "nearest": 8, "no_query": 2, "mmr": 3, "recommend": 6, "discover": 5, "fusion": 6, "rescore": 5, "formula": 8, "sample": 1,
     "lookup": 2, "batch": 2,
     "groups": 5, "facet": None, "matrix": 3, "order_by": None,
-    "upsert": 2, "delete": 1, "delete_by_filter": None, "set_payload": None, "overwrite_payload": None, "delete_payload": None,
-    "clear_payload": None, "update_vectors": None,
+    "upsert": 2, "delete": 1, "delete_by_filter": 1, "set_payload": 3, "overwrite_payload": 1, "delete_payload": 2,
+    "clear_payload": 1, "update_vectors": None,
     "sparse": None, "multi": None, "hybrid": None,
 }
 

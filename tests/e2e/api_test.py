@@ -83,9 +83,7 @@ class Service(Case):
         self.assertEqual(self.call("PATCH", "/collections/c/points", {}, raw=True)[0], 405)
 
     def test_known_but_unbuilt_routes_say_so(self):
-        for method, path in [("POST", "/collections/c/points/search"),
-                             ("POST", "/collections/c/facet"),
-                             ("POST", "/collections/c/points/query/groups"), ("GET", "/collections/c/snapshots"),
+        for method, path in [("POST", "/collections/c/facet"), ("GET", "/collections/c/snapshots"),
                              ("POST", "/collections/c/snapshots"), ("PATCH", "/collections/c")]:
             status, reply = self.call(method, path, {} if method != "GET" else None)
             self.assertEqual(status, 501, (method, path, reply))

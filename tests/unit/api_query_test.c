@@ -193,6 +193,30 @@ static void test_exact_answers_are_those_of_a_scan(void **state)
     }
 }
 
+/* ?recall=1 is a scan too. */
+static void test_recall_one_is_exact(void **state)
+{
+    (void)state;
+    struct scored wanted[COUNT];
+    for (unsigned n = 0; n < 30; n++) {
+        struct body_text text;
+        text_open(&text);
+        fputs("{\"query\":", text.out);
+        float q[DIM];
+        random_query(q);
+        put_floats(text.out, q, DIM);
+        fputs("}", text.out);
+        char *body = text_of(&text);
+        model("Euclid", q, wanted);
+        expect_hits(
+            call_result_of(&server, "POST", "/collections/Euclid/points/query?recall=1.0", body),
+            wanted, 10);
+        json_decref(
+            call_result_of(&server, "POST", "/collections/Euclid/points/query?recall=0.5", body));
+        free(body);
+    }
+}
+
 static void test_default_answers(void **state)
 {
     (void)state;
@@ -498,8 +522,13 @@ static void test_refusals(void **state)
                  "Not found: Collection `none` doesn't exist!");
     expect_error(&server, "POST", "/collections/none/points/query/batch", "{\"searches\":[]}", 404,
                  "Not found: Collection `none` doesn't exist!");
-    expect_error(&server, "POST", "/collections/Dot/points/query?recall=1.0", "{\"query\":1}", 400,
-                 "Bad request: `recall` is not supported yet");
+    static const char *const recalls[] = {"0.4", "1.1", "x", "", "nan", "0.9x"};
+    for (size_t i = 0; i < sizeof recalls / sizeof recalls[0]; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/collections/Dot/points/query?recall=%s", recalls[i]);
+        expect_error(&server, "POST", path, "{\"query\":1}", 422,
+                     "Deserialize error in query parameters: recall: must be from 0.5 to 1");
+    }
     expect_error(&server, "POST", "/collections/Dot/points/query?timeout=0", "{\"query\":1}", 422,
                  "Validation error…");
     json_decref(
@@ -576,6 +605,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exact_answers_are_those_of_a_scan),
+        cmocka_unit_test(test_recall_one_is_exact),
         cmocka_unit_test(test_default_answers),
         cmocka_unit_test(test_threshold_is_strict),
         cmocka_unit_test(test_by_id),
