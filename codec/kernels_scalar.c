@@ -22,6 +22,13 @@ static void copy_signed(float *out, const float *x, const uint8_t *bits, size_t 
     }
 }
 
+static void permute(float *out, const float *x, const uint16_t *sources, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        out[j] = x[sources[j]];
+    }
+}
+
 static void hadamard(float *out, const float *x, const uint8_t *bits, size_t n, float scale)
 {
     for (size_t j = 0; j < n; j++) {
@@ -406,6 +413,7 @@ const struct kernels kernels_scalar = {
     .name = "scalar",
     .supported = supported,
     .copy_signed = copy_signed,
+    .permute = permute,
     .hadamard = hadamard,
     .dot = dot,
     .squared_distance = squared_distance,

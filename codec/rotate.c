@@ -127,16 +127,6 @@ static void transform(const struct rotation *rotation, float *out, const float *
     }
 }
 
-/* A table and plain loads: a gather instruction is no faster on the CPUs measured. */
-static void permute(const struct rotation *rotation, const float *restrict x, float *restrict y)
-{
-    const uint16_t *sources = rotation->sources;
-    const uint32_t dim = rotation->dim;
-    for (uint32_t j = 0; j < dim; j++) {
-        y[j] = x[sources[j]];
-    }
-}
-
 void rotation_apply(const struct rotation *rotation, const float *x, float *y, float *work)
 {
     const size_t sign_bytes = rotation->sign_bytes;
@@ -144,7 +134,7 @@ void rotation_apply(const struct rotation *rotation, const float *x, float *y, f
     for (unsigned round = 1; round < ROTATION_ROUNDS; round++) {
         const float *from = y;
         if (rotation->sources != NULL) {
-            permute(rotation, y, work);
+            rotation->kernels->permute(work, y, rotation->sources, rotation->dim);
             from = work;
         }
         transform(rotation, y, from, rotation->moved + round * sign_bytes);

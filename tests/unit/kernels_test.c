@@ -162,6 +162,21 @@ static void check_residual(const float *x, const float *y, size_t n)
     free(b);
 }
 
+static void check_permute(const float *x, size_t n, struct random *random)
+{
+    float *a = exactly(n * sizeof *a), *b = exactly(n * sizeof *b);
+    uint16_t *sources = exactly(n * sizeof *sources);
+    for (size_t j = 0; j < n; j++) {
+        sources[j] = (uint16_t)(splitmix64(&random->state) % n);
+    }
+    table->permute(a, x, sources, n);
+    kernels_scalar.permute(b, x, sources, n);
+    assert_memory_equal(a, b, n * sizeof *a);
+    free(a);
+    free(b);
+    free(sources);
+}
+
 static void check_signs(size_t n, struct random *random)
 {
     float *x = random_floats(n, random), *a = exactly(n * sizeof *a), *b = exactly(n * sizeof *b);
@@ -185,6 +200,7 @@ static void check_signs(size_t n, struct random *random)
     free(levels);
     free(more);
     check_residual(x, b, n);
+    check_permute(x, n, random);
     table->subtract(a, x, b, n);
     kernels_scalar.subtract(b, x, b, n);
     assert_memory_equal(a, b, n * sizeof *a);
