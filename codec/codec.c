@@ -319,10 +319,10 @@ static struct fit encode_levels(const struct codec *codec, const struct planes *
         code_square};
 }
 
-static struct fit encode_grid(const struct codec *codec, const struct planes *planes,
-                              const float *centre, double square, uint8_t *code)
+/* Levels 2 k + 1 with k = r * scale rounded down; left in the code itself too. */
+static struct fit try_grid(const struct codec *codec, const struct planes *planes,
+                           const float *centre, double scale, uint8_t *code)
 {
-    const double scale = sqrt((double)codec->dim / square) / (2.0 * CODEBOOK_UNIT_8);
     codec->kernels->grid_levels(planes->residual, codec->dim, (float)scale, planes->levels);
     memcpy(code, planes->levels, codec->dim);
     uint64_t code_square = 0;
@@ -333,6 +333,32 @@ static struct fit encode_grid(const struct codec *codec, const struct planes *pl
     return (struct fit){
         codec->kernels->grid_sums(planes->residual, centre, planes->levels, codec->dim),
         (double)code_square};
+}
+
+static double squared_cosine(struct fit fit)
+{
+    return fit.sums.of_x * fit.sums.of_x / fit.code_square;
+}
+
+/* The grid ends where the vector does: no coordinate is cut off, and 768 dims have a third less
+ * error than with one step for all. Where a vector reaches further than that step (one in fifteen
+ * at 768 dims, most at 65536) it is tried too: to cut off a few may cost less. */
+static struct fit encode_grid(const struct codec *codec, const struct planes *planes,
+                              const float *centre, double square, uint8_t *code)
+{
+    const size_t padding = round_to_pad(codec->dim) - codec->dim;
+    memset(planes->residual + codec->dim, 0, padding * sizeof *planes->residual);
+    const double common = sqrt((double)codec->dim / square) / (2.0 * CODEBOOK_UNIT_8);
+    const double whole = 127.5 / (double)codec->kernels->largest(planes->residual, codec->dim);
+    struct fit fit = try_grid(codec, planes, centre, whole, code);
+    if (whole < common) {
+        const double of_whole = squared_cosine(fit);
+        fit = try_grid(codec, planes, centre, common, code);
+        if (squared_cosine(fit) < of_whole) {
+            fit = try_grid(codec, planes, centre, whole, code);
+        }
+    }
+    return fit;
 }
 
 /* Squares whose float sums are whole, and factors that come out finite. */

@@ -197,15 +197,15 @@ static void golden_bytes(void **state)
         uint32_t dim;
         uint64_t hash, more;
     } expected[] = {
-        {1, 0xb8ef5acd9892062fu, 0xacd48e595c517365u},
-        {2, 0xffa78be4489ae2ecu, 0x705539fc1b377fdcu},
-        {3, 0xb09faa6dfee40a36u, 0x809a037f55c534a4u},
-        {7, 0x6fa370dbb8bc5db2u, 0x2f9162ad8dd096eu},
-        {31, 0xe55068eae6e7020cu, 0xec679cb3c6e67f33u},
-        {64, 0x4221b54151e38a4eu, 0xa83a911695b297cdu},
-        {100, 0x913d1a3a3f020c39u, 0x2f0c2c9ab096c15fu},
-        {768, 0x27b0fdd9c1b27745u, 0x98802258b5b6c954u},
-        {1000, 0x72556d02a163e013u, 0x96ea738212cb005au},
+        {1, 0xb8ef5acd9892062fu, 0xbd2ecea8893b5a2eu},
+        {2, 0xffa78be4489ae2ecu, 0x3c80bd6180ea4bb7u},
+        {3, 0xb09faa6dfee40a36u, 0xc3c28de3d6e0b1fau},
+        {7, 0x6fa370dbb8bc5db2u, 0xee1646970923b02bu},
+        {31, 0xe55068eae6e7020cu, 0xf2d4fb7a512db139u},
+        {64, 0x4221b54151e38a4eu, 0x8bf42f551bce6f73u},
+        {100, 0x913d1a3a3f020c39u, 0xbfdf9160fa9d2eadu},
+        {768, 0x27b0fdd9c1b27745u, 0x1deb1979c5bbbc89u},
+        {1000, 0x72556d02a163e013u, 0xf236437ec10c6687u},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         for (size_t t = 0; kernels_at(t) != NULL; t++) {
