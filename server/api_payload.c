@@ -59,7 +59,7 @@ void id_list_add(struct id_list *list, struct arena *arena, const struct point_i
     list->ids[list->count++] = *id;
 }
 
-bool id_list_read(struct body *body, const char *name, struct id_list *list)
+bool id_list_read(struct body *body, const char *name, uint32_t max, struct id_list *list)
 {
     struct json *json = &body->json;
     if (json_peek(json) != JSON_ARRAY)
@@ -68,8 +68,12 @@ bool id_list_read(struct body *body, const char *name, struct id_list *list)
         return false;
     while (json_element(json)) {
         struct point_id id;
+        if (list->count == max)
+            return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                          "%s: more than strict.ids_max (%" PRIu32 ") ids in one request", name,
+                          max);
         if (!api_read_id(json, &id))
-            return false;
+            return json_fail_within(json, "%s[%zu]", name, list->count);
         id_list_add(list, body->arena, &id);
     }
     return !json_failed(json);
@@ -133,6 +137,11 @@ static bool read_known(struct reading *reading, unsigned field)
     }
 }
 
+static uint32_t ids_max_of(const struct reading *reading)
+{
+    return reading->update->call->service->config->strict.ids_max;
+}
+
 static bool read_field(struct reading *reading, struct span key)
 {
     static const struct {
@@ -141,8 +150,9 @@ static bool read_field(struct reading *reading, struct span key)
     } fields[] = {{"payload", SEEN_PAYLOAD}, {"key", SEEN_KEY}, {"keys", SEEN_KEYS}};
     struct body *body = &reading->body;
     if (key_is(key, "points"))
-        return field_null(body) || (field_once(body, &reading->seen, SEEN_POINTS, "points") &&
-                                    id_list_read(body, "points", &reading->ids));
+        return field_null(body) ||
+               (field_once(body, &reading->seen, SEEN_POINTS, "points") &&
+                id_list_read(body, "points", ids_max_of(reading), &reading->ids));
     if (key_is(key, "filter"))
         return field_null(body) || (field_once(body, &reading->seen, SEEN_FILTER, "filter") &&
                                     field_filter(body, "filter", &reading->filter));

@@ -136,7 +136,8 @@ static bool read_retrieve(struct records *records, struct body *body, struct id_
             continue;
         bool good;
         if (key_is(key, "ids"))
-            good = field_once(body, &seen, SEEN_IDS, "ids") && id_list_read(body, "ids", list);
+            good = field_once(body, &seen, SEEN_IDS, "ids") &&
+                   id_list_read(body, "ids", records->call->service->config->strict.ids_max, list);
         else if (key_is(key, "shard_key"))
             good = field_unsupported(body, "shard_key");
         else

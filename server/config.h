@@ -18,6 +18,7 @@ struct strict_limits {              /* generous; names follow the compatible API
     uint32_t search_max_batchsize;  /* strict.search_max_batchsize: searches of one batch */
     uint32_t upsert_max_batchsize;  /* strict.upsert_max_batchsize: points of one request */
     uint32_t update_max_batchsize;  /* strict.update_max_batchsize: operations of one batch */
+    uint32_t ids_max;               /* strict.ids_max: ids listed in one request */
     uint64_t max_query_limit;       /* strict.max_query_limit: 0 none */
     uint64_t payload_bytes_max;     /* strict.payload_bytes_max: of one point's payload, as JSON */
     uint32_t max_timeout_s;         /* strict.max_timeout_s: ?timeout= is cut to it */

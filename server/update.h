@@ -15,8 +15,8 @@ struct id_list {
     size_t count, capacity;
 };
 void id_list_add(struct id_list *list, struct arena *arena, const struct point_id *id);
-/* An array of ids; name: of the field, for texts. */
-bool id_list_read(struct body *body, const char *name, struct id_list *list);
+/* An array of at most `max` ids (strict.ids_max); name: of the field, for texts. */
+bool id_list_read(struct body *body, const char *name, uint32_t max, struct id_list *list);
 
 struct update {
     struct call *call; /* its collection is held */

@@ -471,7 +471,7 @@ static void test_retrieve(void **state)
     expect_error(&server, "POST", path, "{\"ids\":1}", 400,
                  "Format error in JSON body: ids: expected an array of ids…");
     expect_error(&server, "POST", path, "{\"ids\":[\"12\"]}", 400,
-                 "Format error in JSON body: value 12" ID_TEXT "…");
+                 "Format error in JSON body: ids[0]: value 12" ID_TEXT "…");
     expect_error(&server, "POST", path, "{\"ids\":[1],\"shard_key\":\"x\"}", 400,
                  "Bad request: `shard_key` is not supported yet");
 }
@@ -497,7 +497,8 @@ static void test_delete(void **state)
          "Format error in JSON body: data did not match any variant of untagged enum "
          "PointsSelector: expected `points` or `filter`…"},
         {"{\"points\":[]}", 400, "Bad request: Empty update request"},
-        {"{\"points\":[1,\"x\"]}", 400, "Format error in JSON body: value x" ID_TEXT "…"},
+        {"{\"points\":[1,\"x\"]}", 400,
+         "Format error in JSON body: points[1]: value x" ID_TEXT "…"},
         {"{\"points\":[1],\"points\":[3]}", 400, "Format error in JSON body: duplicate field…"},
         {"{\"points\":[1]} 2", 400, "Format error in JSON body: …"},
     };
@@ -532,6 +533,7 @@ static void test_limits(void **state)
     struct fixture small;
     fixture_prepare(&small);
     fixture_set(&small, "strict.upsert_max_batchsize", "2");
+    fixture_set(&small, "strict.ids_max", "3");
     fixture_set(&small, "strict.payload_bytes_max", "1KiB");
     fixture_set(&small, "strict.max_query_limit", "100");
     fixture_set(&small, "service.response_bytes_max", "1KiB");
@@ -561,6 +563,10 @@ static void test_limits(void **state)
         json_decref(call_result_of(&small, "PUT", "/collections/c/points?wait=true", body));
     }
     json_decref(call_result_of(&small, "POST", path, "{\"ids\":[1]}"));
+    expect_error(&small, "POST", path, "{\"ids\":[1,2,3,4]}", 400,
+                 "Bad request: ids: more than strict.ids_max (3) ids in one request");
+    expect_error(&small, "POST", "/collections/c/points/delete", "{\"points\":[1,2,3,4]}", 400,
+                 "Bad request: points: more than strict.ids_max (3) ids in one request");
     const char *too_large = "Bad request: the reply would be larger than "
                             "service.response_bytes_max (1024 bytes)…";
     expect_error(&small, "POST", path, "{\"ids\":[1,2]}", 400, too_large);
