@@ -33,6 +33,7 @@ bool query_smaller_is_better(const struct query_run *run, const struct query *qu
 static void add_stats(struct query_run *run, const struct search_stats *stats)
 {
     run->stats.codes_scanned += stats->codes_scanned;
+    run->stats.partitions += stats->partitions;
     run->stats.second_stage += stats->second_stage;
     run->stats.exact_scored += stats->exact_scored;
     run->stats.degraded |= stats->degraded;

@@ -590,6 +590,7 @@ static enum error search_partition(struct search *search, const struct centre_ta
 {
     struct partition partition;
     enum error error = view_partition(search->view, search->vector, index, &partition);
+    search->stats->partitions++;
     if (error != OK) {
         return leave_out(search, error) ? OK : error;
     }

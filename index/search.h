@@ -42,7 +42,7 @@ struct hit {
 };
 
 struct search_stats {
-    uint64_t codes_scanned, second_stage, exact_scored;
+    uint64_t codes_scanned, second_stage, exact_scored, partitions;
     bool degraded; /* a damaged row was left out; its checksum did not hold */
 };
 

@@ -53,11 +53,16 @@ void text_result_begin(struct text *out)
     text_puts(out, "{\"result\":");
 }
 
-void request_ok(struct http_request *request, struct text *out)
+static void request_ok_headers(struct http_request *request, const char *headers, struct text *out)
 {
     text_puts(out, ",\"status\":\"ok\"");
     text_time(out, request);
-    request_end(request, 200, JSON_TYPE, NULL, out);
+    request_end(request, 200, JSON_TYPE, headers, out);
+}
+
+void request_ok(struct http_request *request, struct text *out)
+{
+    request_ok_headers(request, NULL, out);
 }
 
 /* Bytes of the UTF-8 character at the front of text, 0 if it is none (cut, overlong, a surrogate).
@@ -244,8 +249,9 @@ void call_ok(struct call *call)
         return;
     struct service *service = call->service;
     struct text out = call->out;
+    const char *headers = call->headers;
     call->out = (struct text){0};
-    request_ok(call_release(call), &out);
+    request_ok_headers(call_release(call), headers, &out);
     call_ended(service);
 }
 

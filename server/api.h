@@ -55,6 +55,7 @@ struct call {
     uint64_t deadline_ns; /* ?timeout= or the default; 0 none */
     uint32_t timeout_s;   /* what deadline_ns was made from */
     bool wait;            /* ?wait=true */
+    const char *headers; /* more of them for call_ok, "Name: value\r\n"..., in the arena; or NULL */
 };
 
 /* Begin a success envelope in call->out: {"result": ; write the result next, then call_ok. */

@@ -137,7 +137,9 @@ static enum error find_row(struct matrix *matrix, size_t i, struct arena *arena,
         if (j != i)
             matrix->others.items[matrix->others.count++] = points->items[j];
     }
-    return query_evaluate_among(&run, &query, &matrix->others, row);
+    const enum error ranked = query_evaluate_among(&run, &query, &matrix->others, row);
+    query_call_count(matrix->query_call, &run.stats);
+    return ranked;
 }
 
 static size_t place_of(const struct matrix *matrix, const struct scored *scored)

@@ -36,7 +36,7 @@ bool query_call_begin(struct query_call *query_call, struct call *call)
     float recall = 0;
     if (!read_recall(call, &recall) || !call_collection(call))
         return false;
-    *query_call = (struct query_call){.call = call, .recall = recall};
+    *query_call = (struct query_call){.call = call, .recall = recall, .begun_ns = clock_ns()};
     body_begin_call(&query_call->body, call);
     query_call->body.path = "internal.";
     query_call->reader =
@@ -58,8 +58,37 @@ bool query_call_fail(struct query_call *query_call, enum error error)
     return false;
 }
 
+void query_call_count(struct query_call *query_call, const struct search_stats *stats)
+{
+    query_call->stats.codes_scanned += stats->codes_scanned;
+    query_call->stats.partitions += stats->partitions;
+    query_call->stats.second_stage += stats->second_stage;
+    query_call->stats.exact_scored += stats->exact_scored;
+}
+
+/* What a request cost: milliseconds of each stage, and how much was looked at. */
+static void set_timing(struct query_call *query_call)
+{
+    struct call *call = query_call->call;
+    const struct search_stats *stats = &query_call->stats;
+    const uint64_t now = clock_ns(), begun = query_call->begun_ns;
+    const uint64_t read = query_call->first_run_ns == 0 ? 0 : query_call->first_run_ns - begun;
+    const uint64_t run = query_call->run_ns, all = now - begun;
+    const uint64_t write = all > read + run ? all - read - run : 0;
+    const uint64_t waited =
+        begun > call->request->started_ns ? begun - call->request->started_ns : 0;
+    call->headers = arena_format(
+        call->arena,
+        "Server-Timing: wait;dur=%.3f, read;dur=%.3f, search;dur=%.3f, write;dur=%.3f, "
+        "partitions;desc=\"%" PRIu64 "\", codes;desc=\"%" PRIu64 "\", reranked;desc=\"%" PRIu64
+        "\", exact;desc=\"%" PRIu64 "\"\r\n",
+        (double)waited * 1e-6, (double)read * 1e-6, (double)run * 1e-6, (double)write * 1e-6,
+        stats->partitions, stats->codes_scanned, stats->second_stage, stats->exact_scored);
+}
+
 void query_call_ok(struct query_call *query_call)
 {
+    set_timing(query_call);
     query_lookups_release(&query_call->lookups);
     call_ok(query_call->call);
 }
@@ -88,6 +117,9 @@ bool query_call_run(struct query_call *query_call, const struct query_node *node
 {
     struct call *call = query_call->call;
     struct query query;
+    const uint64_t begun = clock_ns();
+    if (query_call->first_run_ns == 0)
+        query_call->first_run_ns = begun;
     if (!query_build(call, &query_call->body, node, &query_call->lookups, &query))
         return query_call_refuse(query_call);
     struct query_run run = {
@@ -101,6 +133,8 @@ bool query_call_run(struct query_call *query_call, const struct query_node *node
     };
     const enum error error = query_evaluate(&run, &query, result);
     *degraded = run.stats.degraded;
+    query_call->run_ns += clock_ns() - begun;
+    query_call_count(query_call, &run.stats);
     if (error == OK)
         return true;
     if (error != ERROR_INVALID || run.why == NULL)

@@ -10,6 +10,9 @@ struct query_call {
     struct query_reader reader;
     struct query_lookups lookups;
     float recall; /* ?recall=, 0: the default */
+    /* for Server-Timing */
+    uint64_t begun_ns, first_run_ns, run_ns;
+    struct search_stats stats;
 };
 
 /* The collection is held, the body begun, the reader set. false: the call has been ended. */
@@ -40,7 +43,9 @@ bool query_call_put_all(struct query_call *query_call, const struct selectors *s
 void query_call_one(struct call *call, query_read *read, bool bare);
 void query_call_batch(struct call *call, query_read *read, bool bare);
 
-/* The reply is written. */
+/* Work outside query_call_run, for Server-Timing. */
+void query_call_count(struct query_call *query_call, const struct search_stats *stats);
+/* The reply is written; it says in Server-Timing what it cost. */
 void query_call_ok(struct query_call *query_call);
 
 #endif

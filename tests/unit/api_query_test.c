@@ -535,6 +535,31 @@ static void test_refusals(void **state)
         call_result_of(&server, "POST", "/collections/Dot/points/query?other=1", "{\"query\":1}"));
 }
 
+/* What an answer cost stands in a header. */
+static void test_server_timing(void **state)
+{
+    (void)state;
+    struct reply reply;
+    char value[512];
+    double wait, read, search, write;
+    unsigned long long partitions, codes, reranked, exact;
+    static const char body[] = "{\"query\":1,\"params\":{\"exact\":true}}";
+    client_call(server.port, "POST", "/collections/Dot/points/query", JSON_HEADER, body,
+                sizeof body - 1, &reply);
+    assert_int_equal(reply.status, 200);
+    (void)reply_header(&reply, "Server-Timing", value, sizeof value);
+    assert_int_equal(sscanf(value,
+                            "wait;dur=%lf, read;dur=%lf, search;dur=%lf, write;dur=%lf, "
+                            "partitions;desc=\"%llu\", codes;desc=\"%llu\", "
+                            "reranked;desc=\"%llu\", exact;desc=\"%llu\"",
+                            &wait, &read, &search, &write, &partitions, &codes, &reranked, &exact),
+                     8);
+    assert_true(wait >= 0 && read >= 0 && search > 0 && write >= 0);
+    assert_int_equal(codes, 0);
+    assert_int_equal(exact, COUNT - 1);
+    reply_release(&reply);
+}
+
 static void test_points_without_vectors(void **state)
 {
     (void)state;
@@ -613,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_selectors),
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_server_timing),
         cmocka_unit_test(test_points_without_vectors),
         cmocka_unit_test(test_after_changes),
     };
