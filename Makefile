@@ -55,6 +55,8 @@ endif
 ifeq ($(ARCH),x86_64)
 FLAGS_kernels_avx2 := -O3 -mavx2 -mfma -mf16c -mbmi2
 FLAGS_kernels_avx512 := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mavx2 -mfma -mf16c -mbmi2
+else ifeq ($(ARCH),aarch64)
+FLAGS_kernels_neon := -O3
 endif
 
 SRC := $(wildcard codec/*.c storage/*.c index/*.c server/*.c)
@@ -109,7 +111,7 @@ help:
 	@echo 'make             build/kith           make install PREFIX=/usr/local'
 	@echo 'make check       format, layers, static checks    make format   rewrite the format'
 	@echo 'make clients     the published clients against a fresh server (installs them under build/)'
-	@echo 'make asan tsan fuzz crash model differential codec-stats recall docker-test: what CI runs besides'
+	@echo 'make asan tsan fuzz neon crash model differential codec-stats recall docker-test: what CI runs besides'
 	@echo 'make bench       benchmarks           make clean'
 
 # ---- what Debian has to bring; a no-op when all is there ----
@@ -204,7 +206,7 @@ docker-test: deps
 # ---- the house ----
 
 C_FILES := $(wildcard codec/*.[ch] storage/*.[ch] index/*.[ch] server/*.[ch] tests/*.[ch] \
-	tests/unit/*.[ch] tests/fuzz/*.[ch])
+	tests/unit/*.[ch] tests/fuzz/*.[ch] tests/aarch64/*.h)
 
 layers:
 	@tests/layers.sh
