@@ -24,6 +24,12 @@ static inline struct exact exact_of(struct span value, enum value_kind kind)
     return (struct exact){near, (int16_t)(v - (exact_wide)near)};
 }
 
+static inline struct exact exact_of_integer(int64_t v)
+{
+    double near = (double)v;
+    return (struct exact){near, (int16_t)((exact_wide)v - (exact_wide)near)};
+}
+
 static inline int exact_compare(struct exact a, struct exact b)
 {
     if (a.near != b.near)

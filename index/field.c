@@ -1,7 +1,7 @@
 /* Definitions of payload indexes, and the keys a payload has in one. */
 #include "index/field.h"
 
-#include <stdio.h>
+#include <math.h>
 
 #include "index/datetime.h"
 #include "index/field_key.h"
@@ -237,7 +237,7 @@ static bool value_key(enum field_kind kind, struct span value, struct field_key 
     case FIELD_UUID:
         return type == VALUE_STRING && field_key_uuid(value_string(value), key);
     case FIELD_GEO:
-        if (!geo_point_of(value, &point))
+        if (!geo_point_of(value, &point) || fabs(point.lon) > 180 || fabs(point.lat) > 90)
             return false;
         field_key_place(point.lon, point.lat, key);
         return true;

@@ -194,9 +194,14 @@ static uint64_t spread(uint32_t v)
     return (x | x << 1) & UINT64_C(0x5555555555555555);
 }
 
-void field_key_place(double lon, double lat, struct field_key *key)
+void field_key_cell(uint64_t cell, struct field_key *key)
 {
     begin(key, KEY_PLACE);
-    add64(key,
-          spread(field_key_scale(lon, -180, 360)) << 1 | spread(field_key_scale(lat, -90, 180)));
+    add64(key, cell);
+}
+
+void field_key_place(double lon, double lat, struct field_key *key)
+{
+    field_key_cell(
+        spread(field_key_scale(lon, -180, 360)) << 1 | spread(field_key_scale(lat, -90, 180)), key);
 }

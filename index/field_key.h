@@ -42,6 +42,8 @@ void field_key_prefix(struct span text, struct field_key *key);
 bool field_key_uuid(struct span text, struct field_key *key);
 void field_key_bool(bool v, struct field_key *key);
 void field_key_place(double lon, double lat, struct field_key *key);
+/* The key of all that a cell has, by its number: bits of longitude and latitude in turn. */
+void field_key_cell(uint64_t cell, struct field_key *key);
 /* A coordinate scaled to 32 bits; from: its least value, over: its extent. Clamped. */
 uint32_t field_key_scale(double v, double from, double over);
 

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "index/point_walk.h"
 #include "index/recommend.h"
 #include "index/scorer.h"
 #include "index/topk.h"
 
-#define WALK_STEP 256u
 #define STOP_CHECK_POINTS 64u
 
 /* ---- stopping ---- */
@@ -44,20 +44,6 @@ static bool is_excluded(const struct query *query, const struct point_id *id)
            bsearch(id, query->excluded, query->excluded_count, sizeof *id, compare_ids) != NULL;
 }
 
-/* Does the leaf rank this point at all? */
-static enum error let_through(struct query_run *run, const struct query *query,
-                              const struct id_slot *item, bool *through)
-{
-    struct point_row row;
-    *through = !is_excluded(query, &item->id);
-    if (!*through || query->filter == NULL)
-        return OK;
-    const enum error error = view_point(run->view, item->slot, &row);
-    *through = error == OK &&
-               filter_matches_row(query->filter, collection_settings(run->collection), &row);
-    return error == OK || query_leave_out(run, error) ? OK : error;
-}
-
 static enum error walk_list(struct query_run *run, const struct scored_list *among,
                             enum error (*visit)(void *context, uint64_t slot,
                                                 const struct point_id *id, bool *enough),
@@ -80,32 +66,22 @@ enum error query_each(struct query_run *run, const struct query *query,
                                           bool *enough),
                       void *context)
 {
-    struct id_slot items[WALK_STEP + 1]; /* the last one is where the next step begins */
-    struct point_id from;
-    bool enough = false;
     if (among != NULL)
         return walk_list(run, among, visit, context);
-    for (bool first = true, last = false; !last; first = false) {
-        size_t count;
-        enum error error = view_ids(run->view, first ? NULL : &from, items, WALK_STEP + 1, &count);
-        last = count <= WALK_STEP;
-        const size_t step = last ? count : WALK_STEP;
-        for (size_t i = 0; error == OK && i < step; i++) {
-            if (i % STOP_CHECK_POINTS == 0)
-                error = query_check_stop(run);
-            bool through = false;
-            if (error == OK)
-                error = let_through(run, query, &items[i], &through);
-            if (error == OK && through)
-                error = visit(context, items[i].slot, &items[i].id, &enough);
-            if (enough)
-                return error;
-        }
-        if (error != OK)
-            return error;
-        from = items[WALK_STEP].id;
+    struct point_walk walk;
+    const struct id_slot *item;
+    bool enough = false;
+    enum error error = point_walk_begin(&walk, run->collection, run->view, query->filter, NULL,
+                                        run->deadline_ns, &run->stats.degraded);
+    while (error == OK && !enough) {
+        error = point_walk_next(&walk, &item);
+        if (error != OK || item == NULL)
+            break;
+        if (!is_excluded(query, &item->id))
+            error = visit(context, item->slot, &item->id, &enough);
     }
-    return OK;
+    point_walk_end(&walk);
+    return error;
 }
 
 size_t query_wanted(const struct query_run *run, const struct query *query,

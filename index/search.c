@@ -18,6 +18,7 @@
 
 #include "index/centre_table.h"
 #include "index/collection.h"
+#include "index/filter_plan.h"
 #include "index/recall.h"
 #include "index/topk.h"
 #include "index/workspace.h"
@@ -30,6 +31,12 @@
 /* With more than a quarter of the points wanted, bounds exclude too few to pay for themselves. */
 #define EXACT_SHARE 4u
 #define EPOCHS_MAX 64u /* each for eight times the codes of the last: 2^64 codes make 22 */
+/* Under a filter that leaves no more slots than this, or than this share of all, they are scored
+ * one by one. */
+#define SLOTS_FEW 1024u
+#define SLOTS_SHARE 32u
+#define SLOTS_AT_ONCE 64u /* at most BATCH_MIN */
+#define MASK_BITS_MAX (UINT64_C(1) << 33)
 #define PREFETCH_BYTES 256u
 #define STOP_CHECK_BYTES ((size_t)1024 * 1024)
 /* Estimates are sums of floats whose size is that of the centre's term and the key. */
@@ -48,6 +55,11 @@ struct second {
 
 struct search {
     const struct collection_settings *settings;
+    struct filter_plan plan; /* of the request's filter; open and exact when there is none */
+    const uint8_t *mask;     /* the plan's slots from mask_base on, as bits; NULL: ask the plan */
+    uint64_t mask_base, mask_bits;
+    bool by_slots;    /* the plan's slots are scored one by one */
+    uint64_t matched; /* lanes of partitions that the mask let through */
     const struct codec *codec;
     uint16_t vector; /* its number */
     enum metric metric;
@@ -89,9 +101,9 @@ void search_workspace_free(struct search_workspace *workspace)
     }
     encode_scratch_release(&workspace->encode);
     centre_query_release(&workspace->centres);
-    struct scratch *all[] = {&workspace->query,   &workspace->centre, &workspace->candidates,
-                             &workspace->second,  &workspace->bounds, &workspace->entries,
-                             &workspace->excluded};
+    struct scratch *all[] = {&workspace->query,    &workspace->centre, &workspace->candidates,
+                             &workspace->second,   &workspace->bounds, &workspace->entries,
+                             &workspace->excluded, &workspace->mask};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         scratch_release(all[i]);
     }
@@ -135,7 +147,8 @@ static bool leave_out(struct search *search, enum error error)
     if (error != ERROR_CORRUPT && error != ERROR_NOT_FOUND) {
         return false;
     }
-    search->stats->degraded = true;
+    /* Not every slot of a filter has the vector that is searched. */
+    search->stats->degraded |= !(search->by_slots && error == ERROR_NOT_FOUND);
     return true;
 }
 
@@ -145,8 +158,27 @@ static int compare_slots(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* By the payload indexes, as far as they know. */
+static bool filtered_out(const struct search *search, uint64_t slot)
+{
+    if (search->mask == NULL) {
+        return !filter_plan_has(&search->plan, slot);
+    }
+    const uint64_t bit = slot - search->mask_base;
+    const bool in = bit < search->mask_bits && (search->mask[bit / 8] >> bit % 8 & 1) != 0;
+    return in == search->plan.inverted;
+}
+
+static bool is_filtered(const struct search *search)
+{
+    return !filter_plan_is_open(&search->plan);
+}
+
 static bool left_aside(const struct search *search, uint64_t slot)
 {
+    if (is_filtered(search) && filtered_out(search, slot)) {
+        return true;
+    }
     if (search->any_dead && view_is_dead(search->view, slot)) {
         return true;
     }
@@ -185,7 +217,7 @@ static bool key_passes(const struct search *search, float key)
 static enum error check_filter(struct search *search, uint64_t slot, bool *matches)
 {
     *matches = true;
-    if (search->request->filter == NULL) {
+    if (search->plan.exact) {
         return OK;
     }
     struct point_row row;
@@ -470,35 +502,90 @@ static void collect(struct search *search, const uint32_t *survivors, const floa
     assert(search->candidate_count <= search->candidate_capacity);
 }
 
-static enum error scan_codes(struct search *search, const struct codes *all)
+/* Which lanes of a block the filter lets through. */
+static uint32_t lanes_let_through(const struct search *search, const struct codes *all,
+                                  size_t first)
+{
+    const size_t left = all->value.code_count - first;
+    const size_t codes = left < CODEC_BLOCK_LANES ? left : CODEC_BLOCK_LANES;
+    const uint8_t *slots = all->value.slots + first * 8;
+    uint32_t lanes = 0;
+    for (size_t i = 0; i < codes; i++) {
+        lanes |= (uint32_t)!filtered_out(search, load64(slots + i * 8)) << i;
+    }
+    return lanes;
+}
+
+/* Blocks in a row, at most SCAN_BLOCKS_MAX; wanted: lanes of each, or NULL for all. */
+static enum error scan_blocks(struct search *search, const struct codes *all, size_t block,
+                              size_t blocks, const uint32_t *wanted)
 {
     const struct block_value *value = &all->value;
-    const struct centre_terms terms = all->terms;
+    const size_t first = block * CODEC_BLOCK_LANES;
+    const size_t left = value->code_count - first;
+    const size_t codes = left < blocks * CODEC_BLOCK_LANES ? left : blocks * CODEC_BLOCK_LANES;
     float *bounds = search->workspace->bounds.data;
     uint32_t survivors[SCAN_BLOCKS_MAX];
-    const size_t block_bytes = codec_block_bytes(search->codec);
-    for (size_t block = 0; block < value->block_count; block += SCAN_BLOCKS_MAX) {
-        const size_t left = value->block_count - block;
+    const float least = wanted_key(search);
+    codec_scan_blocks(search->codec, search->query, all->terms,
+                      value->blocks + block * codec_block_bytes(search->codec), blocks,
+                      CODEC_EPSILON_1BIT, least - rounding(all->terms, least), survivors, bounds);
+    for (size_t i = 0; wanted != NULL && i < blocks; i++) {
+        survivors[i] &= wanted[i];
+    }
+    collect(search, survivors, bounds, all, first, codes);
+    search->stats->codes_scanned += codes;
+    search->chunk_codes += codes;
+    return search->chunk_codes >= search->chunk_target ? score_chunk(search) : OK;
+}
+
+/* Blocks of which the filter leaves no lane are not read at all. */
+static enum error scan_masked(struct search *search, const struct codes *all, size_t block,
+                              size_t blocks)
+{
+    uint32_t wanted[SCAN_BLOCKS_MAX];
+    for (size_t i = 0; i < blocks; i++) {
+        wanted[i] = lanes_let_through(search, all, (block + i) * CODEC_BLOCK_LANES);
+        search->matched += (uint64_t)__builtin_popcount(wanted[i]);
+    }
+    enum error error = OK;
+    for (size_t i = 0; i < blocks && error == OK;) {
+        size_t end = i;
+        while (end < blocks && wanted[end] != 0) {
+            end++;
+        }
+        if (end > i) {
+            error = scan_blocks(search, all, block + i, end - i, wanted + i);
+        }
+        i = end > i ? end : i + 1;
+    }
+    return error;
+}
+
+static enum error scan_codes(struct search *search, const struct codes *all)
+{
+    const size_t count = all->value.block_count;
+    const bool masked = is_filtered(search);
+    for (size_t block = 0; block < count; block += SCAN_BLOCKS_MAX) {
+        const size_t left = count - block;
         const size_t blocks = left < SCAN_BLOCKS_MAX ? left : SCAN_BLOCKS_MAX;
-        const size_t first = block * CODEC_BLOCK_LANES;
-        const size_t codes = value->code_count - first < blocks * CODEC_BLOCK_LANES
-                                 ? value->code_count - first
-                                 : blocks * CODEC_BLOCK_LANES;
-        const float wanted = wanted_key(search);
-        codec_scan_blocks(search->codec, search->query, terms, value->blocks + block * block_bytes,
-                          blocks, CODEC_EPSILON_1BIT, wanted - rounding(terms, wanted), survivors,
-                          bounds);
-        collect(search, survivors, bounds, all, first, codes);
-        search->stats->codes_scanned += codes;
-        search->chunk_codes += codes;
-        if (search->chunk_codes >= search->chunk_target) {
-            const enum error error = score_chunk(search);
-            if (error != OK) {
-                return error;
-            }
+        const enum error error = masked ? scan_masked(search, all, block, blocks)
+                                        : scan_blocks(search, all, block, blocks, NULL);
+        if (error != OK) {
+            return error;
         }
     }
-    return worked(search, value->block_count * block_bytes);
+    return worked(search, count * codec_block_bytes(search->codec));
+}
+
+static enum error score_slot(struct search *search, uint64_t slot)
+{
+    struct vector_row row;
+    const enum error error = view_vector(search->view, search->vector, slot, &row);
+    if (error == OK) {
+        return score_exact(search, slot, &row);
+    }
+    return leave_out(search, error) ? OK : error;
 }
 
 /* Every live vector, exactly. */
@@ -510,13 +597,7 @@ static enum error score_codes(struct search *search, const struct codes *all)
         if (lane_moved(all, lane) || left_aside(search, slot)) {
             continue;
         }
-        struct vector_row row;
-        error = view_vector(search->view, search->vector, slot, &row);
-        if (error == OK) {
-            error = score_exact(search, slot, &row);
-        } else if (leave_out(search, error)) {
-            error = OK;
-        }
+        error = score_slot(search, slot);
     }
     return error;
 }
@@ -574,15 +655,15 @@ static enum error search_generations(struct search *search)
 
 /* ---- partitions ---- */
 
-/* Codes to read for the recall that is asked for. */
-static uint64_t wanted_codes(const struct search *search, const struct centre_table *table)
+/* Codes to read for the recall that is asked for, of `codes`. */
+static uint64_t wanted_codes(const struct search *search, uint64_t codes)
 {
     const double recall =
         search->request->recall > 0.0f ? (double)search->request->recall : RECALL_DEFAULT;
     const double share = search->request->share > 0.0f
                              ? (double)search->request->share
-                             : recall_prior_share(recall, table->codes, search->topk.k);
-    return (uint64_t)(share * (double)table->codes) + 1;
+                             : recall_prior_share(recall, codes, search->topk.k);
+    return (uint64_t)(share * (double)codes) + 1;
 }
 
 static enum error search_partition(struct search *search, const struct centre_table *table,
@@ -604,15 +685,38 @@ static enum error search_partition(struct search *search, const struct centre_ta
     return scan_codes(search, &codes);
 }
 
+/* Where reading may end. Under a filter the recall is that of the same search on the matching
+ * points alone: the share such a collection would take, of their codes. Where the indexes do not
+ * know who matches, nobody can say what share that is. */
+struct probe_end {
+    bool by_matches;
+    uint64_t codes;
+};
+
+static struct probe_end probe_end(const struct search *search, const struct centre_table *table)
+{
+    if (search->exhaustive || !search->plan.exact) {
+        return (struct probe_end){false, UINT64_MAX};
+    }
+    if (!is_filtered(search)) {
+        return (struct probe_end){false, wanted_codes(search, table->codes)};
+    }
+    const uint64_t matches = filter_plan_count(&search->plan, table->codes);
+    return (struct probe_end){true, wanted_codes(search, matches)};
+}
+
 /* All of them, or the best until the share of codes that the recall asks for is read. */
 static enum error probe_partitions(struct search *search, const struct centre_table *table)
 {
-    const uint64_t wanted = search->exhaustive ? table->codes : wanted_codes(search, table);
+    const struct probe_end end = probe_end(search, table);
     struct centre_query *query = &search->workspace->centres;
     centre_query_run(query, search->codec, search->metric, table, search->request->vector);
     uint64_t read = 0;
     enum error error = OK;
-    for (size_t i = 0; i < query->count && read < wanted && error == OK; i++) {
+    for (size_t i = 0; i < query->count && error == OK; i++) {
+        if ((end.by_matches ? search->matched : read) >= end.codes) {
+            break;
+        }
         const uint32_t index = centre_query_at(query, i)->index;
         read += table->entries[index].codes;
         error = search_partition(search, table, index);
@@ -727,6 +831,70 @@ static void prepare_stages(struct search *search, size_t k)
     (void)scratch_need(&workspace->bounds, call_lanes * sizeof(float));
 }
 
+/* ---- under a filter ---- */
+
+/* Slots of the plan one by one: their codes need not be looked for. */
+static enum error score_slots(struct search *search)
+{
+    uint64_t slots[SLOTS_AT_ONCE], from = 0;
+    enum error error = OK;
+    for (size_t count = SLOTS_AT_ONCE; count == SLOTS_AT_ONCE && error == OK;) {
+        count = slots_list(&search->plan.slots, from, slots, SLOTS_AT_ONCE);
+        for (size_t i = 0; i < count && search->exhaustive && error == OK; i++) {
+            error = left_aside(search, slots[i]) ? OK : score_slot(search, slots[i]);
+        }
+        if (!search->exhaustive) {
+            for (size_t i = 0; i < count; i++) {
+                search->candidates[i] = (struct candidate){INFINITY, slots[i]};
+            }
+            error = score_batch(search, search->candidates, count);
+        }
+        from = count > 0 ? slots[count - 1] + 1 : 0;
+    }
+    return error;
+}
+
+/* Is that less work than scanning codes under a mask? */
+static bool slots_are_few(const struct search *search)
+{
+    const struct vector_counters *counters = view_vector_counters(search->view, search->vector);
+    if (search->plan.inverted) {
+        return false;
+    }
+    const uint64_t count = slots_count(&search->plan.slots);
+    return search->exhaustive || count <= SLOTS_FEW ||
+           count <= counters->vector_count / SLOTS_SHARE;
+}
+
+/* The plan as bits, for a scan that asks for every lane. */
+static void make_mask(struct search *search)
+{
+    const uint64_t next = view_counters(search->view)->next_slot;
+    search->mask_base = search->settings->first_slot & ~UINT64_C(63);
+    search->mask_bits = next - search->mask_base;
+    if (search->mask_bits > MASK_BITS_MAX) {
+        return; /* sparse as it is, the bitmap is asked itself */
+    }
+    const size_t bytes = (size_t)(search->mask_bits / 8) + 1;
+    uint8_t *mask = scratch_need(&search->workspace->mask, bytes);
+    memset(mask, 0, bytes);
+    slots_to_bits(&search->plan.slots, search->mask_base, mask, search->mask_bits);
+    search->mask = mask;
+}
+
+static enum error search_chosen(struct search *search)
+{
+    if (is_filtered(search)) {
+        if (slots_are_few(search)) {
+            search->by_slots = true;
+            return score_slots(search);
+        }
+        make_mask(search);
+    }
+    const enum error error = search_all(search);
+    return error == OK && !search->exhaustive ? score_chunk(search) : error;
+}
+
 static enum error run_search(struct search *search, size_t k)
 {
     struct search_workspace *workspace = search->workspace;
@@ -737,12 +905,10 @@ static enum error run_search(struct search *search, size_t k)
     search->query = scratch_need(&workspace->query, codec_query_bytes(search->codec));
     codec_query_init(search->codec, search->metric, search->request->vector, search->query, work);
     search->exhaustive = wants_exact(search, k);
-    if (search->exhaustive) {
-        return search_all(search);
+    if (!search->exhaustive) {
+        prepare_stages(search, k);
     }
-    prepare_stages(search, k);
-    const enum error error = search_all(search);
-    return error == OK ? score_chunk(search) : error;
+    return search_chosen(search);
 }
 
 /* Best first, without the `offset` best. */
@@ -814,7 +980,11 @@ enum error collection_search(struct collection *collection, const struct view *v
         error = find_excluded(&search);
     }
     if (error == OK) {
+        error = filter_plan_make(view, request->filter, &search.plan);
+    }
+    if (error == OK) {
         error = run_search(&search, k);
     }
+    filter_plan_release(&search.plan);
     return error == OK ? make_hits(&search, arena, hits, hit_count) : error;
 }

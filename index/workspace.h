@@ -16,6 +16,7 @@ struct search_workspace {
     struct scratch bounds;     /* float[] of one scan call */
     struct scratch entries;    /* struct topk_entry[k] */
     struct scratch excluded;   /* u64 slots */
+    struct scratch mask;       /* search.c: bits of the slots a filter leaves */
     struct centre_query centres;
 };
 

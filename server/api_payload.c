@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "index/path.h"
+#include "index/point_walk.h"
 #include "server/handlers.h"
 #include "server/point_reader.h"
 
@@ -211,13 +212,15 @@ static enum error find_ids(struct reading *reading, const struct view *view)
     struct update *update = reading->update;
     struct arena *arena = update->call->arena;
     const struct id_slot *item = NULL;
-    struct id_walk *walk = arena_allocate(arena, sizeof *walk);
-    enum error error = id_walk_begin(walk, view, NULL);
+    struct point_walk *walk = arena_allocate(arena, sizeof *walk);
+    enum error error = point_walk_begin(walk, update->call->collection, view, reading->filter, NULL,
+                                        update->call->deadline_ns, NULL);
     while (error == OK) {
-        error = id_walk_match(walk, update->call, reading->filter, &item);
+        error = point_walk_next(walk, &item);
         if (error != OK || item == NULL || !find_id(reading, &item->id))
             break;
     }
+    point_walk_end(walk);
     reading->found = reading->ids.count;
     for (size_t i = 0; error == OK && update->touched != NULL && i < update->touched->count; i++) {
         if (!find_id(reading, &update->touched->ids[i]))

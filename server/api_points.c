@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "index/filter_plan.h"
 #include "server/handlers.h"
 
 enum { SEEN_FILTER = 1, SEEN_EXACT = 2 };
@@ -38,19 +39,18 @@ static bool read_count(struct body *body, const struct filter **filter)
 /* Points that match. */
 static enum error count_points(struct call *call, const struct filter *filter, uint64_t *count)
 {
-    const struct id_slot *item = NULL;
-    *count = view_counters(&call->view)->point_count;
-    if (filter_is_empty(filter))
-        return OK;
-    *count = 0;
-    struct id_walk *walk = arena_allocate(call->arena, sizeof *walk);
-    enum error error = id_walk_begin(walk, &call->view, NULL);
-    while (error == OK) {
-        error = id_walk_match(walk, call, filter, &item);
-        if (error == OK && item == NULL)
-            break;
-        ++*count;
+    struct filter_plan plan;
+    struct slots slots;
+    const uint64_t points = view_counters(&call->view)->point_count;
+    enum error error = filter_plan_make(&call->view, filter, &plan);
+    if (error == OK && plan.exact) {
+        *count = filter_plan_count(&plan, points);
+    } else if (error == OK) {
+        error = filter_slots(call->collection, &call->view, filter, call->deadline_ns, &slots);
+        *count = slots_count(&slots);
+        slots_release(&slots);
     }
+    filter_plan_release(&plan);
     return error;
 }
 

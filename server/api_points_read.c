@@ -1,8 +1,11 @@
 /* Reading points: by ids, one, and page by page in id order. */
+#include "index/point_walk.h"
 #include "server/api_points.h"
 #include "server/handlers.h"
 #include "server/selectors.h"
 #include "server/update.h"
+
+#define DEADLINE_RECORDS 256 /* between two looks at it */
 
 enum {
     SEEN_IDS = 1,
@@ -16,53 +19,6 @@ enum {
 enum error call_check_deadline(const struct call *call)
 {
     return call->deadline_ns != 0 && clock_ns() >= call->deadline_ns ? ERROR_CANCELLED : OK;
-}
-
-/* ---- walking in id order ---- */
-
-static enum error walk_fill(struct id_walk *walk, const struct point_id *from)
-{
-    walk->next = 0;
-    enum error error = view_ids(walk->view, from, walk->items, ID_WALK_STEP + 1, &walk->count);
-    walk->last = walk->count <= ID_WALK_STEP;
-    return error;
-}
-
-enum error id_walk_begin(struct id_walk *walk, const struct view *view, const struct point_id *from)
-{
-    walk->view = view;
-    return walk_fill(walk, from);
-}
-
-enum error id_walk_next(struct id_walk *walk, const struct id_slot **item)
-{
-    if (!walk->last && walk->next == ID_WALK_STEP) {
-        struct point_id from = walk->items[ID_WALK_STEP].id;
-        enum error error = walk_fill(walk, &from);
-        if (error != OK)
-            return error;
-    }
-    *item = walk->next < walk->count ? &walk->items[walk->next++] : NULL;
-    return OK;
-}
-
-enum error id_walk_match(struct id_walk *walk, const struct call *call, const struct filter *filter,
-                         const struct id_slot **item)
-{
-    const struct collection_settings *settings = collection_settings(call->collection);
-    for (;;) {
-        enum error error = id_walk_next(walk, item);
-        if (error != OK || *item == NULL || filter_is_empty(filter))
-            return error;
-        struct point_row row;
-        error = view_point(walk->view, (*item)->slot, &row);
-        if (error == OK && filter_matches_row(filter, settings, &row))
-            return OK;
-        if (error == OK && walk->next == 1)
-            error = call_check_deadline(call); /* once a step */
-        if (error != OK)
-            return error;
-    }
 }
 
 /* ---- records ---- */
@@ -86,7 +42,7 @@ static bool put_record(struct records *records, uint64_t slot)
     if (error == OK)
         error = selectors_put_record(&records->selectors, &call->view, slot, &row,
                                      records->settings, NULL, &call->out);
-    if (error == OK && ++records->count % ID_WALK_STEP == 0)
+    if (error == OK && ++records->count % DEADLINE_RECORDS == 0)
         error = call_check_deadline(call);
     if (error == OK)
         return call_result_fits(call);
@@ -159,7 +115,7 @@ static bool put_listed(struct records *records, const struct id_list *list)
         enum error error = view_slot(&call->view, &list->ids[i], &slot);
         if (error == OK && !put_record(records, slot))
             return false;
-        if ((error == OK || error == ERROR_NOT_FOUND) && i % ID_WALK_STEP == 0)
+        if ((error == OK || error == ERROR_NOT_FOUND) && i % DEADLINE_RECORDS == 0)
             error = call_check_deadline(call);
         if (error != OK && error != ERROR_NOT_FOUND) {
             call_fail_error(call, error);
@@ -286,22 +242,35 @@ static bool read_scroll(struct records *records, struct body *body, struct scrol
     return body_end(body);
 }
 
-/* The page; *after: the point behind it, NULL if there is none. false: the call has been ended. */
-static bool put_page(struct records *records, const struct scroll *scroll, struct id_walk *walk,
-                     const struct id_slot **after)
+/* What a page ends with: the point behind it, if there is one. */
+struct page_end {
+    bool more;
+    struct point_id next;
+};
+
+/* false: the call has been ended. */
+static bool put_page(struct records *records, const struct scroll *scroll, struct point_walk *walk,
+                     struct page_end *end)
 {
+    struct call *call = records->call;
+    const struct id_slot *item;
     enum error error =
-        id_walk_begin(walk, &records->call->view, scroll->has_offset ? &scroll->offset : NULL);
+        point_walk_begin(walk, call->collection, &call->view, scroll->filter,
+                         scroll->has_offset ? &scroll->offset : NULL, call->deadline_ns, NULL);
     while (error == OK) {
-        error = id_walk_match(walk, records->call, scroll->filter, after);
+        error = point_walk_next(walk, &item);
         if (error != OK)
             break;
-        if (*after == NULL || records->count == scroll->limit)
+        end->more = item != NULL;
+        if (item == NULL)
             return true;
-        if (!put_record(records, (*after)->slot))
+        end->next = item->id;
+        if (records->count == scroll->limit)
+            return true;
+        if (!put_record(records, item->slot))
             return false;
     }
-    call_fail_error(records->call, error);
+    call_fail_error(call, error);
     return false;
 }
 
@@ -310,7 +279,7 @@ void api_points_scroll(struct call *call)
     struct body body;
     struct records records;
     struct scroll scroll = {.limit = 10};
-    const struct id_slot *after = NULL;
+    struct page_end end = {0};
     if (!call_collection(call))
         return;
     body_begin_call(&body, call);
@@ -321,15 +290,17 @@ void api_points_scroll(struct call *call)
     }
     if (!call_view(call))
         return;
-    struct id_walk *walk = arena_allocate(call->arena, sizeof *walk);
+    struct point_walk *walk = arena_allocate(call->arena, sizeof *walk);
     text_puts(call_result(call), "{\"points\":[");
-    if (!put_page(&records, &scroll, walk, &after))
+    bool good = put_page(&records, &scroll, walk, &end);
+    point_walk_end(walk);
+    if (!good)
         return;
     text_puts(&call->out, "],\"next_page_offset\":");
-    if (after == NULL)
-        text_puts(&call->out, "null");
+    if (end.more)
+        text_point_id(&call->out, &end.next);
     else
-        text_point_id(&call->out, &after->id);
+        text_puts(&call->out, "null");
     text_puts(&call->out, "}");
     call_ok(call);
 }

@@ -1,0 +1,45 @@
+/* What payload indexes make of a filter: a set of slots.
+ *
+ * Every matching point is in the set; when the plan is EXACT nothing else is. Otherwise a condition
+ * had no index that covers it, or the index knows too little (a place lies in a cell, a long string
+ * is cut), and candidates are checked on their payload. The set is given as it is or INVERTED: the
+ * slots that are not in it, of the live ones. */
+#ifndef KITH_INDEX_FILTER_PLAN_H
+#define KITH_INDEX_FILTER_PLAN_H
+
+#include "index/field.h"
+#include "index/filter.h"
+#include "index/slots.h"
+
+struct filter_plan {
+    struct slots slots;
+    bool inverted;
+    bool exact;
+};
+
+/* A NULL or empty filter: inverted, exact and empty. Works as long as it pays: a set that would
+ * take more postings than looking at payloads costs is left out. The plan is to be released
+ * whatever comes back. ERROR_CORRUPT, ERROR_IO. */
+enum error filter_plan_make(const struct view *view, const struct filter *filter,
+                            struct filter_plan *plan) MUST_CHECK;
+void filter_plan_release(struct filter_plan *plan);
+
+/* At most how many points match: of point_count live ones. */
+uint64_t filter_plan_count(const struct filter_plan *plan, uint64_t point_count);
+static inline bool filter_plan_has(const struct filter_plan *plan, uint64_t slot)
+{
+    return slots_have(&plan->slots, slot) != plan->inverted;
+}
+/* Does it say nothing at all? */
+static inline bool filter_plan_is_open(const struct filter_plan *plan)
+{
+    return plan->inverted && plan->slots.count == 0;
+}
+
+/* The set itself of all points that match, checked on payloads where the plan is not exact; never
+ * inverted. deadline_ns: CLOCK_MONOTONIC, 0 none. ERROR_CANCELLED. */
+enum error filter_slots(struct collection *collection, const struct view *view,
+                        const struct filter *filter, uint64_t deadline_ns,
+                        struct slots *slots) MUST_CHECK;
+
+#endif
