@@ -177,6 +177,32 @@ static int command_serve(int argc, char **argv)
 
 /* ---- verify ---- */
 
+/* LMDB believes what a page says of itself: 2 of 800 flipped bits sent it out of the map. That is a
+ * finding like the others, not a crash. The handler has nothing but this to know the collection by.
+ */
+static const char *volatile verifying;
+
+static void on_bad_structure(int number)
+{
+    static const char text[] = ": cannot be checked to its end: damaged structure, a page leads "
+                               "out of the file; what comes after it was not checked\n";
+    const char *name = verifying;
+    (void)number;
+    ssize_t written = write(STDOUT_FILENO, name, strlen(name));
+    written += write(STDOUT_FILENO, text, sizeof text - 1);
+    (void)written;
+    _exit(1);
+}
+
+static void install_verify_handlers(void)
+{
+    static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE};
+    struct sigaction action = {.sa_handler = on_bad_structure};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        sigaction(numbers[i], &action, NULL);
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what was found before it must be out */
+}
+
 static void report(void *context, const char *text)
 {
     printf("%s: %s\n", (const char *)context, text);
@@ -188,6 +214,7 @@ static uint64_t verify_collection(struct database *database, struct span name)
     struct collection *collection;
     uint64_t problems = 0;
     snprintf(text, sizeof text, "%.*s", (int)name.bytes, (const char *)name.data);
+    verifying = text;
     enum error error = collection_acquire(database, name, &collection);
     if (error == OK) {
         error = collection_verify(collection, 0, report, text, &problems);
@@ -197,6 +224,7 @@ static uint64_t verify_collection(struct database *database, struct span name)
         printf("%s: cannot be checked to its end: %s\n", text, error_text(error));
         problems++;
     }
+    verifying = "the catalogue";
     return problems;
 }
 
@@ -224,6 +252,8 @@ static int command_verify(int argc, char **argv)
     struct arguments arguments = {0};
     if (argc != 2 || argv[1][0] == '-')
         return fail("usage: kith verify DIR");
+    verifying = "the catalogue";
+    install_verify_handlers();
     config_init(&arguments.config);
     struct database_options options = arguments.config.database;
     options.storage.reader_count = 1;

@@ -3,6 +3,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,26 @@ class Program(unittest.TestCase):
             self.assertGreater(len(text.splitlines()), 0)
         with tempfile.TemporaryDirectory() as empty:
             self.assertEqual(run("verify", os.path.join(empty, "none"))[0], 1)
+
+    def test_verify_of_damaged_structure(self):
+        """Whatever LMDB's own page headers say, verify ends with 1 and a text, never by a signal."""
+        with Server(config={"storage.map_initial_bytes": 1 << 20}) as server:
+            server.result("PUT", "/collections/c", {"vectors": {"size": 64, "distance": "Dot"}})
+            server.result("PUT", "/collections/c/points",
+                          {"points": [{"id": i, "vector": [float(i)] * 64} for i in range(500)]})
+            self.assertEqual(server.stop(), 0)
+            path = os.path.join(server.data, "collections", "0000000000000001", "data.mdb")
+            with open(path, "rb") as file:
+                whole = file.read()
+            for field, value in [(12, 0xFFF0), (14, 0xFFFF), (10, 0xFFFF), (10, 0), (16, 0xFFFF), (18, 0xFFFF)]:
+                bad = bytearray(whole)
+                for page in range(2, len(bad) // 4096):  # after the two meta pages
+                    struct.pack_into("<H", bad, page * 4096 + field, value)
+                with open(path, "wb") as file:
+                    file.write(bad)
+                code, text = verify(server.data)
+                self.assertEqual(code, 1, (field, value, text))
+                self.assertIn("c: ", text)
 
     def test_one_damaged_collection(self):
         """Its file is cut: it answers 500 and the log says so; the others, and deleting it, go on."""
