@@ -14,12 +14,16 @@
 #include "server/planner.h"
 #include "server/writer.h"
 
-struct strict_limits {              /* generous; names follow the compatible API's strict mode */
-    uint32_t search_max_batchsize;  /* strict.search_max_batchsize: searches of one batch */
-    uint32_t upsert_max_batchsize;  /* strict.upsert_max_batchsize: points of one request */
-    uint32_t update_max_batchsize;  /* strict.update_max_batchsize: operations of one batch */
-    uint32_t ids_max;               /* strict.ids_max: ids listed in one request */
-    uint64_t max_query_limit;       /* strict.max_query_limit: 0 none */
+struct strict_limits {             /* generous; names follow the compatible API's strict mode */
+    uint32_t search_max_batchsize; /* strict.search_max_batchsize: searches of one batch */
+    uint32_t upsert_max_batchsize; /* strict.upsert_max_batchsize: points of one request */
+    uint32_t update_max_batchsize; /* strict.update_max_batchsize: operations of one batch */
+    uint32_t ids_max;              /* strict.ids_max: ids listed in one request */
+    uint64_t max_query_limit;      /* strict.max_query_limit: 0 none */
+    uint64_t max_points_count;     /* strict.max_points_count: 0 none */
+    uint64_t max_collection_vector_size_bytes; /* strict.max_collection_vector_size_bytes: 0 none */
+    uint64_t read_rate_limit;                  /* strict.read_rate_limit: reads a minute, 0 none */
+    uint64_t write_rate_limit;      /* strict.write_rate_limit: writes a minute, 0 none */
     uint64_t payload_bytes_max;     /* strict.payload_bytes_max: of one point's payload, as JSON */
     uint32_t max_timeout_s;         /* strict.max_timeout_s: ?timeout= is cut to it */
     uint32_t filter_max_depth;      /* strict.filter_max_depth: filters within filters */

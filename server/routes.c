@@ -54,6 +54,7 @@ const struct route routes[] = {
     BUILT(GET, C "/exists", 0, api_collection_exists, "Collection exists"),
     BUILT(GET, C, 0, api_collection_info, "Get collection"),
     BUILT(PUT, C, WT | ROUTE_TREE, api_collection_create, "Create collection"),
+    BUILT(PATCH, C, WT | ROUTE_TREE, api_collection_update, "Update collection"),
     BUILT(DELETE, C, WT, api_collection_delete, "Delete collection"),
 
     BUILT(POST, "/collections/aliases", WT | ROUTE_TREE, api_aliases_change, "Change aliases"),
@@ -96,7 +97,6 @@ const struct route routes[] = {
     {POST, C "/bulk", ROUTE_BULK, ROUTE_WRITE, NULL, "Bulk"},
 
     /* known, not built */
-    UNBUILT(PATCH, C, WT),
     BUILT(PUT, C "/index", W, api_index_create, "Create index"),
     BUILT(DELETE, C "/index/{}", W, api_index_delete, "Delete index"),
     UNBUILT(PUT, P "/vectors", W),

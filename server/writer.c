@@ -424,6 +424,13 @@ static void fields_run(struct writer *writer, struct write_job *job)
     job_finish(job, error);
 }
 
+static enum error control_configure(struct writer *writer, struct write_job *job)
+{
+    struct span config;
+    enum error error = job->configure(job, &config);
+    return error == OK ? database_configure(writer->database, job->collection, config) : error;
+}
+
 static void control_run(struct writer *writer, struct write_job *job)
 {
     if (job->kind == WRITE_FIELDS) {
@@ -437,6 +444,10 @@ static void control_run(struct writer *writer, struct write_job *job)
     if (job->kind == WRITE_PLAN) {
         const enum error error = store_check_space(database_store(writer->database));
         job_finish(job, error == OK ? collection_apply_plan(job->collection, job->plan) : error);
+        return;
+    }
+    if (job->kind == WRITE_CONFIGURE) {
+        job_finish(job, control_configure(writer, job));
         return;
     }
     if (job->kind == WRITE_ALIASES) {

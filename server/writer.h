@@ -19,20 +19,25 @@ enum write_kind {
     WRITE_CREATE,
     WRITE_DELETE_COLLECTION,
     WRITE_ALIASES,
+    WRITE_CONFIGURE,
     WRITE_PLAN,
 };
 
 struct write_job { /* the submitter's memory until done() */
     enum write_kind kind;
     struct span name; /* of the collection */
-    /* WRITE_OP, WRITE_FIELDS, WRITE_PLAN: held by the submitter until done() */
+    /* WRITE_OP, WRITE_FIELDS, WRITE_PLAN, WRITE_CONFIGURE: held by the submitter until done() */
     struct collection *collection;
     struct span op;
     const struct encoded *encoded;
     uint32_t point_count;
     const struct collection_settings *settings; /* WRITE_CREATE */
     const struct plan *plan;                    /* WRITE_PLAN */
-    const struct alias_action *actions;         /* WRITE_ALIASES */
+    /* WRITE_CONFIGURE: makes the new configuration out of the collection's present one, on the
+     * writer's thread; *config stays valid until done() */
+    enum error (*configure)(struct write_job *job, struct span *config);
+    void *context;                      /* of who submits */
+    const struct alias_action *actions; /* WRITE_ALIASES */
     size_t action_count;
     /* out, valid in done() */
     enum error error;

@@ -159,7 +159,7 @@ static void the_loop_answers_for_itself(void **state)
     assert_non_null(strstr(answer.head, "Allow: GET"));
     answer_free(&answer);
     expect_answer(&fixture, "GET", "/cluster/telemetry", "", NULL, 405, "standalone mode");
-    expect_answer(&fixture, "PATCH", "/collections/a", "", NULL, 501, "PATCH /collections/a");
+    expect_answer(&fixture, "POST", "/snapshots", "", NULL, 501, "POST /snapshots");
     serve_end(&fixture);
 }
 
