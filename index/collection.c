@@ -5,6 +5,11 @@
 
 #include "index/workspace.h"
 
+_Atomic uint64_t *collection_meters(struct collection *collection)
+{
+    return collection->meters;
+}
+
 struct span collection_config(const struct collection *collection)
 {
     const struct kept_config *config =

@@ -38,6 +38,7 @@ struct collection {
     struct collection_vector *vectors; /* owned; [settings.vector_count], by number */
     atomic_bool looked_at;             /* collection_first_look has said so */
     struct environment *environment;   /* owned; NULL only while a closed collection is deleted */
+    _Atomic uint64_t meters[2];
     _Atomic(struct kept_config *) config; /* owned, and the older ones; by the writer thread */
     /* of database.c, under its mutex */
     uint8_t *name_data; /* owned */

@@ -102,6 +102,9 @@ enum error collection_acquire_unaliased(struct database *database, struct span n
                                         struct collection **collection) MUST_CHECK;
 void collection_release(struct collection *collection); /* accepts NULL */
 
+/* Two figures of who limits the rate of reads [0] and writes [1]: 0 when the collection was opened,
+ * read and changed by nobody else. Any thread that holds it. */
+_Atomic uint64_t *collection_meters(struct collection *collection);
 /* The present configuration; valid while the collection is held. Any thread. */
 struct span collection_config(const struct collection *collection);
 /* Put another in its place, in the catalogue and here. The collection is held. Writer thread.

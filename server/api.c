@@ -299,7 +299,7 @@ bool call_collection(struct call *call)
     if (error == OK) {
         if (collection_first_look(call->collection))
             planner_touch(call->service->planner, collection_name(call->collection));
-        return true;
+        return call_limits_begin(call);
     }
     call->collection = NULL;
     /* a name that cannot be one names nothing */

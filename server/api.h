@@ -9,6 +9,7 @@
 #include "server/config.h"
 #include "server/http.h"
 #include "server/json.h"
+#include "server/limits.h"
 #include "server/metrics.h"
 #include "server/workers.h"
 #include "server/planner.h"
@@ -56,6 +57,9 @@ struct call {
     uint32_t timeout_s;   /* what deadline_ns was made from */
     bool wait;            /* ?wait=true */
     const char *headers; /* more of them for call_ok, "Name: value\r\n"..., in the arena; or NULL */
+    bool writes;         /* its route does */
+    bool metered;        /* it is about points: limits of rates count it */
+    struct limits limits; /* once it has a collection */
 };
 
 /* Begin a success envelope in call->out: {"result": ; write the result next, then call_ok. */
@@ -72,10 +76,13 @@ void call_fail(struct call *call, int status, const char *format, ...)
 void call_fail_error(struct call *call, enum error error);
 /* "Format error in JSON body: ..." from a failed scanner. */
 void call_fail_json(struct call *call, const struct json *json);
-/* Acquire the collection of path segment 1 (404 text on failure) / and open a view. false: the call
+/* Acquire the collection of path segment 1 (404 text on failure), with its limits (429 when there
+ * are too many such calls) / and open a view. false: the call
  * has been ended. */
 bool call_collection(struct call *call);
 bool call_view(struct call *call);
+/* The part of call_collection that is about limits. call_limits.c */
+bool call_limits_begin(struct call *call);
 /* Submit call->job (kind, op, encoded... filled in; name and collection are taken from the call if
  * empty); its done() must end the call. Closes the view. false: ended with 503. */
 bool call_submit_write(struct call *call, void (*done)(struct write_job *job));

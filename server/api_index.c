@@ -120,6 +120,31 @@ static void submit(struct call *call, struct op_builder *op)
     (void)call_submit_write(call, definition_done);
 }
 
+/* max_payload_index_count of the collection's strict_mode_config. false: the call has been ended.
+ */
+static bool check_count(struct call *call, struct span name)
+{
+    struct field_list list;
+    uint64_t others = 0, limit = call->limits.max_payload_index_count;
+    if (limit == 0)
+        return true;
+    if (!call_view(call))
+        return false;
+    enum error error = view_fields(&call->view, call->arena, &list);
+    for (size_t i = 0; error == OK && i < list.count; i++)
+        others += !span_equal(list.items[i].record.name, name);
+    if (error == OK && others + 1 < limit)
+        return true;
+    if (error != OK)
+        call_fail_error(call, error);
+    else
+        call_fail(call, 400,
+                  "Bad request: Collection already has the maximum number of payload indices "
+                  "(%" PRIu64 "). Please delete an existing index before creating a new one.",
+                  limit - 1);
+    return false;
+}
+
 void api_index_create(struct call *call)
 {
     struct body body;
@@ -133,6 +158,8 @@ void api_index_create(struct call *call)
         body_refuse(&body, call);
         return;
     }
+    if (!check_count(call, definition.name))
+        return;
     request_id_draw(request_id);
     op_begin(&op, call->arena, OP_FIELD_DEFINE, request_id);
     if (!put_schema(&op, call->arena, definition.schema)) {

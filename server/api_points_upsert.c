@@ -367,7 +367,7 @@ bool update_read_upsert(struct update *update)
 {
     struct call *call = update->call;
     struct upsert *upsert = arena_allocate(call->arena, sizeof *upsert);
-    *upsert = (struct upsert){.point_max = call->service->config->strict.upsert_max_batchsize};
+    *upsert = (struct upsert){.point_max = call->limits.upsert_max_batchsize};
     uint8_t request_id[16];
     request_id_draw(request_id);
     body_begin_call(&upsert->body, call);
@@ -384,6 +384,10 @@ bool update_read_upsert(struct update *update)
     if (!filter_is_empty(upsert->filter))
         op_put_filter(&upsert->op, filter_source(upsert->filter), false);
     update->op = op_end(&upsert->op);
+    if (!check_sizes(&upsert->body, update->op)) {
+        update->refusal = upsert->body.refusal;
+        return false;
+    }
     update->point_count = upsert->point_count;
     note_touched(update);
     return true;

@@ -254,7 +254,7 @@ static struct query_request *list_add(struct query_list *list, struct arena *are
 static bool read_searches(struct query_call *query_call, query_read *read, struct query_list *list)
 {
     struct body *body = &query_call->body;
-    uint32_t max = query_call->call->service->config->strict.search_max_batchsize;
+    uint64_t max = query_call->call->limits.search_max_batchsize;
     if (json_peek(&body->json) != JSON_ARRAY)
         return json_fail(&body->json, "searches: expected an array of queries");
     if (!json_enter_array(&body->json))
@@ -262,7 +262,7 @@ static bool read_searches(struct query_call *query_call, query_read *read, struc
     while (json_element(&body->json)) {
         if (list->count == max)
             return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
-                          "more than strict.search_max_batchsize (%" PRIu32 ") searches in one "
+                          "more than strict.search_max_batchsize (%" PRIu64 ") searches in one "
                           "request",
                           max);
         char path[48];

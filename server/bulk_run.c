@@ -1,4 +1,5 @@
 /* How a bulk upload runs: kicked, one step at a time, on a worker. bulk.h tells the plan. */
+#include "server/collection_config.h"
 #include "server/bulk.h"
 
 #include "server/config.h"
@@ -99,6 +100,19 @@ static struct bulk_step *step_take(struct bulk *bulk)
     return bulk->filling;
 }
 
+/* What earlier steps have still to commit is not counted: a few thousand points at most. */
+static bool sizes_are_admitted(struct bulk *bulk, struct span op)
+{
+    struct limits limits;
+    struct refusal refusal = {0};
+    limits_of(bulk->service->config, bulk->collection, &limits);
+    const struct sizes sizes = {&limits, bulk->collection, &bulk->request->arena, &refusal};
+    if (sizes_check(&sizes, bulk->worker->reader, op))
+        return true;
+    bulk_refuse(bulk, refusal.kind, "%s", refusal.text);
+    return false;
+}
+
 /* Encode what was filled and give it to the writer, who does not refuse it however full its queue
  * is: SERVICE_BULKS_MAX and BULK_STEPS bound what can wait there. */
 static void step_submit(struct bulk *bulk)
@@ -113,6 +127,11 @@ static void step_submit(struct bulk *bulk)
         return;
     }
     struct span op = op_end(&step->op);
+    if (!sizes_are_admitted(bulk, op)) {
+        step_free(step);
+        bulk->phase = BULK_ENDING;
+        return;
+    }
     enum error error = collection_encode(bulk->collection, bulk->worker->reader, op, &step->arena,
                                          bulk->worker->workspace, &encoded);
     if (error == OK)

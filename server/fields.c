@@ -10,14 +10,21 @@ void body_begin(struct body *body, struct span text, struct arena *arena)
     json_init(&body->json, text.bytes == 0 ? span_text("{}") : text, arena);
 }
 
+static uint32_t at_most(uint64_t limit, uint32_t most)
+{
+    return limit == 0 || limit > most ? most : (uint32_t)limit;
+}
+
 void body_begin_call(struct body *body, struct call *call)
 {
     const struct strict_limits *strict = &call->service->config->strict;
     body_begin(body, call->request->body, call->arena);
+    body->call = call;
     body->filters = (struct filter_limits){
         .depth_max = strict->filter_max_depth,
-        .conditions_max = strict->filter_max_conditions,
-        .list_max = strict->condition_max_size,
+        .conditions_max =
+            at_most(call->limits.filter_max_conditions, strict->filter_max_conditions),
+        .list_max = at_most(call->limits.condition_max_size, strict->condition_max_size),
     };
 }
 
@@ -43,11 +50,7 @@ void body_refuse(struct body *body, struct call *call)
 
 bool body_check_limit(struct body *body, const struct call *call, uint64_t limit)
 {
-    uint64_t max = call->service->config->strict.max_query_limit;
-    if (max == 0 || limit <= max)
-        return true;
-    return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
-                  "limit %" PRIu64 " exceeds strict.max_query_limit (%" PRIu64 ")", limit, max);
+    return refuse_limit(body, limit, call->limits.max_query_limit, "limit", "max_query_limit");
 }
 
 bool field_once(struct body *body, unsigned *seen, unsigned bit, const char *name)

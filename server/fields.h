@@ -15,6 +15,7 @@ struct body {
     struct refusal refusal;
     const char *path; /* put before field names in texts of 422, e.g. "internal." */
     struct filter_limits filters;
+    struct call *call; /* whose body it is, with its limits; NULL: none */
 };
 
 /* text empty: `{}`, as clients send calls without arguments. */
@@ -46,7 +47,23 @@ bool field_double(struct body *body, const char *name, double min, double *value
 bool field_unsupported(struct body *body, const char *name);
 /* Same, but an empty array says nothing either. */
 bool field_unsupported_list(struct body *body, const char *name);
-/* A limit beyond strict.max_query_limit is refused, naming it (0 there: none). */
+/* false with a refusal when value is above most (0: no limit). what: the request's field; limit:
+ * the limit's name. call_limits.c, like the next two */
+bool refuse_limit(struct body *body, uint64_t value, uint64_t most, const char *what,
+                  const char *limit);
+/* Where the collection asks for it: does every key of the filter have an index? */
+bool check_indexed(struct body *body, const struct filter *filter);
+/* May the points of an upsert still be stored? */
+bool check_sizes(struct body *body, struct span op);
+/* The same without a call. */
+struct sizes {
+    const struct limits *limits;
+    const struct collection *collection; /* held */
+    struct arena *arena;
+    struct refusal *refusal;
+};
+bool sizes_check(const struct sizes *sizes, uint32_t reader, struct span op);
+/* A limit beyond max_query_limit is refused. */
 bool body_check_limit(struct body *body, const struct call *call, uint64_t limit);
 /* A filter, compiled into the body's arena within body->filters; kept when null. filter_body.c */
 bool field_filter(struct body *body, const char *name, const struct filter **filter);

@@ -24,8 +24,9 @@ bool filter_value(struct body *body, struct span value, const char *name,
                   const struct filter **filter)
 {
     struct filter_fault fault;
-    return filter_compile(value, name, &body->filters, body->arena, filter, &fault) == OK ||
-           refuse_fault(body, &fault);
+    if (filter_compile(value, name, &body->filters, body->arena, filter, &fault) != OK)
+        return refuse_fault(body, &fault);
+    return check_indexed(body, *filter);
 }
 
 bool field_filter(struct body *body, const char *name, const struct filter **filter)

@@ -46,6 +46,24 @@ static bool read_text(struct body *body, const char *name, struct span *text)
 
 /* ---- params ---- */
 
+static bool check_exact(struct body *body)
+{
+    return body->call->limits.forbid_exact == 0 ||
+           refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                  "Exact search is not allowed (search_allow_exact of the collection's "
+                  "strict_mode_config)");
+}
+
+static bool check_oversampling(struct body *body, double oversampling)
+{
+    uint64_t most = body->call == NULL ? 0 : body->call->limits.search_max_oversampling_milli;
+    return most == 0 || oversampling * 1000 <= (double)most ||
+           refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                  "Limit exceeded %g > %g for \"oversampling\" (search_max_oversampling of the "
+                  "collection's strict_mode_config)",
+                  oversampling, (double)most / 1000);
+}
+
 static bool read_quantization(struct body *body, struct query_node *node)
 {
     struct span key;
@@ -70,7 +88,7 @@ static bool read_quantization(struct body *body, struct query_node *node)
             return false;
     }
     node->query.exact |= ignore;
-    return !json_failed(&body->json);
+    return !json_failed(&body->json) && check_oversampling(body, oversampling);
 }
 
 static bool read_param(struct body *body, struct span key, struct query_node *node)
@@ -78,11 +96,13 @@ static bool read_param(struct body *body, struct span key, struct query_node *no
     uint64_t ef = 1;
     bool flag = false;
     if (key_is(key, "hnsw_ef"))
-        return field_u64(body, "params.hnsw_ef", 1, &ef);
+        return field_u64(body, "params.hnsw_ef", 1, &ef) &&
+               (body->call == NULL || refuse_limit(body, ef, body->call->limits.search_max_hnsw_ef,
+                                                   "hnsw_ef", "search_max_hnsw_ef"));
     if (key_is(key, "exact")) {
         bool good = field_bool(body, "params.exact", &flag);
         node->query.exact |= flag;
-        return good;
+        return good && (!flag || body->call == NULL || check_exact(body));
     }
     if (key_is(key, "indexed_only"))
         return field_bool(body, "params.indexed_only", &flag);

@@ -313,6 +313,8 @@ static enum http_verdict begin_call(struct router *router, const struct route *r
     }
     struct call *call = call_new(service, request, route->handler, route->operation);
     call->wait = parameters.wait;
+    call->writes = (route->flags & ROUTE_WRITE) != 0;
+    call->metered = (route->flags & (unsigned)(PARAMETER_WAIT | PARAMETER_CONSISTENCY)) != 0;
     call->timeout_s = timeout_of(service->config, &parameters);
     request->user = call;
     return HTTP_BUFFER;

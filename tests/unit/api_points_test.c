@@ -573,8 +573,10 @@ static void test_limits(void **state)
     expect_error(&small, "POST", "/collections/c/points/scroll", "{}", 400, too_large);
     expect_error(&small, "POST", "/collections/c/points/query", "{\"with_payload\":true}", 400,
                  too_large);
-    expect_error(&small, "POST", "/collections/c/points/scroll", "{\"limit\":101}", 400,
-                 "Bad request: limit 101 exceeds strict.max_query_limit (100)");
+    expect_error(
+        &small, "POST", "/collections/c/points/scroll", "{\"limit\":101}", 400,
+        "Bad request: Limit exceeded 101 > 100 for \"limit\" (max_query_limit, of the server's "
+        "strict.max_query_limit or the collection's strict_mode_config)");
     fixture_stop(&small);
     fixture_release(&small);
 }
