@@ -65,6 +65,7 @@ class Case:
         if form == "COSINE":
             rows, asked = normalise(rows), normalise(queries)
         kth = exact_keys(rows, asked, form, K)[0][:, K - 1]
+        self.connection = self.server.connection()  # the one before may have been idle for too long
         row_of = np.full(len(self.rows), -1, np.int64)
         row_of[base] = np.arange(len(base))
         line = []
