@@ -87,8 +87,9 @@ struct order_value {
     (1u << FIELD_KEYWORD | 1u << FIELD_INTEGER | 1u << FIELD_BOOL | 1u << FIELD_UUID)
 
 struct order_walk;
-/* Walk the points of a field by their values; a point with several comes once for each. Equal
- * values: by slot. start: where to begin, inclusive; NULL: at the first. In the arena. */
+/* Walk the points of a field by their values; a point with several comes once for each. Points of
+ * equal values come in no order that is promised. start: where to begin, inclusive; NULL: at the
+ * first. In the arena. */
 enum error order_walk_begin(const struct view *view, const struct field *field, bool descending,
                             const struct order_value *start, struct arena *arena,
                             struct order_walk **walk) MUST_CHECK;

@@ -4,6 +4,7 @@
 
 #include "index/field.h"
 #include "index/field_key.h"
+#include "index/filter.h"
 #include "tests/unit/random_payload.h"
 
 /* ---- keys ---- */
@@ -345,13 +346,295 @@ static void test_building(void **state)
     fixture_end(&fixture);
 }
 
+/* ---- order and facets, against all keys of all rows ---- */
+
+struct pair {
+    struct field_key key;
+    uint64_t slot;
+};
+struct pairs {
+    const struct view *view;
+    const struct field *field;
+    struct pair *items;
+    size_t count;
+    uint64_t slot;
+    uint8_t class;
+};
+
+static void take_pair(void *context, struct span key)
+{
+    struct pairs *pairs = context;
+    if (key.data[0] != pairs->class) {
+        return;
+    }
+    struct pair *pair = &pairs->items[pairs->count];
+    memcpy(pair->key.data, key.data, key.bytes);
+    pair->key.bytes = key.bytes;
+    pair->slot = pairs->slot;
+    for (size_t i = 0; i < pairs->count; i++) {
+        if (pairs->items[i].slot == pair->slot &&
+            span_equal(field_key_span(&pairs->items[i].key), key)) {
+            return; /* a value a point has twice */
+        }
+    }
+    pairs->count++;
+    assert_true(pairs->count < 5000);
+}
+
+static enum error pairs_of_row(void *context, uint64_t slot)
+{
+    struct pairs *pairs = context;
+    struct point_row row;
+    assert_int_equal(view_point(pairs->view, slot, &row), OK);
+    pairs->slot = slot;
+    field_keys(pairs->field, row.payload, take_pair, pairs);
+    return OK;
+}
+
+static int compare_pairs(const void *a, const void *b)
+{
+    const struct pair *x = a, *y = b;
+    const int order = compare_keys(&x->key, &y->key);
+    return order != 0 ? order : (x->slot > y->slot) - (x->slot < y->slot);
+}
+
+static void pairs_make(struct pairs *pairs, const struct view *view, const struct field *field,
+                       enum field_key_class which)
+{
+    *pairs = (struct pairs){.view = view, .field = field, .class = (uint8_t)which};
+    pairs->items = calloc(5000, sizeof *pairs->items);
+    assert_int_equal(view_each_row(view, pairs_of_row, pairs), OK);
+    qsort(pairs->items, pairs->count, sizeof *pairs->items, compare_pairs);
+}
+
+/* Walk from start and compare with the pairs first, first + step, ... */
+static void check_walk(const struct pairs *pairs, struct arena *arena, bool descending,
+                       const struct order_value *start, size_t expected)
+{
+    struct order_walk *walk;
+    struct order_value value, last = {0};
+    uint64_t slot;
+    size_t count = 0;
+    assert_int_equal(order_walk_begin(pairs->view, pairs->field, descending, start, arena, &walk),
+                     OK);
+    while (order_walk_next(walk, &slot, &value) == OK) {
+        struct field_key key;
+        if (value.is_time) {
+            field_key_time(value.microseconds, &key);
+        } else {
+            field_key_number(value.number, value.is_double, &key);
+        }
+        const struct pair wanted = {key, slot};
+        if (bsearch(&wanted, pairs->items, pairs->count, sizeof wanted, compare_pairs) == NULL) {
+            fail_msg("slot %llu has no such value", (unsigned long long)slot);
+        }
+        if (count++ > 0) {
+            const int order = value.is_time ? (value.microseconds > last.microseconds) -
+                                                  (value.microseconds < last.microseconds)
+                                            : exact_compare(value.number, last.number);
+            assert_true(descending ? order <= 0 : order >= 0);
+        }
+        last = value;
+    }
+    order_walk_end(walk);
+    if (count != expected) {
+        fail_msg("%zu of %zu", count, expected);
+    }
+}
+
+static size_t count_from(const struct pairs *pairs, const struct order_value *start,
+                         bool descending)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < pairs->count; i++) {
+        struct exact number;
+        int64_t time;
+        bool is_double;
+        const struct span key = field_key_span(&pairs->items[i].key);
+        const int order = field_key_to_time(key, &time)
+                              ? (time > start->microseconds) - (time < start->microseconds)
+                          : field_key_to_number(key, &number, &is_double)
+                              ? exact_compare(number, start->number)
+                              : 0;
+        count += descending ? order <= 0 : order >= 0;
+    }
+    return count;
+}
+
+static void check_order(const struct view *view, const struct field *field, struct arena *arena)
+{
+    struct pairs pairs;
+    const bool is_time = field->kind == FIELD_DATETIME;
+    pairs_make(&pairs, view, field, is_time ? KEY_TIME : KEY_NUMBER);
+    assert_true(pairs.count > 10);
+    for (int descending = 0; descending < 2; descending++) {
+        check_walk(&pairs, arena, descending, NULL, pairs.count);
+        for (int n = -4; n <= 4; n++) {
+            const struct order_value start = {.is_time = is_time,
+                                              .number = {(double)n / 4, 0},
+                                              .microseconds = 1704067200000000 + n * 86400000000};
+            check_walk(&pairs, arena, descending, &start, count_from(&pairs, &start, descending));
+        }
+    }
+    free(pairs.items);
+}
+
+static bool is_even(const struct point_row *row)
+{
+    return load64_big(row->id.bytes) % 2 == 0;
+}
+
+static void check_facet(struct fixture *fixture, const struct view *view, const struct field *field,
+                        enum field_key_class which, struct arena *arena,
+                        const struct filter *filter)
+{
+    struct pairs pairs;
+    struct facet_hit *hits;
+    size_t hit_count, values = 0;
+    pairs_make(&pairs, view, field, which);
+    for (uint64_t limit = 1; limit < 100; limit = 3 * limit + 1) {
+        assert_int_equal(field_facet(fixture->collection, view, field, filter, limit, 0, arena,
+                                     &hits, &hit_count),
+                         OK);
+        for (size_t i = 1; i < hit_count; i++) {
+            assert_true(hits[i - 1].count >= hits[i].count);
+        }
+        assert_true(hit_count <= limit);
+        values = hit_count;
+    }
+    uint64_t all = 0;
+    for (size_t i = 0; i < values; i++) {
+        all += hits[i].count;
+    }
+    size_t expected = 0;
+    for (size_t i = 0; i < pairs.count; i++) {
+        struct point_row row;
+        struct exact number;
+        bool is_double = false;
+        assert_int_equal(view_point(view, pairs.items[i].slot, &row), OK);
+        (void)field_key_to_number(field_key_span(&pairs.items[i].key), &number, &is_double);
+        expected += !is_double && (filter == NULL || is_even(&row));
+    }
+    assert_true(expected > 5 && all == expected);
+    free(pairs.items);
+}
+
+static void test_order_and_facets(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *kind;
+        enum field_key_class which;
+    } fields[] = {{"c", "keyword", KEY_STRING},     {"b", "integer", KEY_NUMBER},
+                  {"\"x.y\"", "float", KEY_NUMBER}, {"\"b\"", "bool", KEY_BOOL},
+                  {"a", "datetime", KEY_TIME},      {"\"a\"", "uuid", KEY_UUID}};
+    struct fixture fixture;
+    struct arena arena;
+    uint64_t random = 9;
+    fixture_begin(&fixture, 0, 0);
+    fixture_create(&fixture, 0, METRIC_DOT, (UINT64_C(1) << 32) - 100);
+    arena_init(&arena);
+    struct op_builder op;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        const struct span path = span_text(fields[i].path);
+        begin(&op, &arena, OP_FIELD_DEFINE);
+        op_put_value(&op,
+                     json_of(&arena, arena_format(&arena, "{\"schema\":\"%s\"}", fields[i].kind)));
+        op_put_paths(&op, &path, 1);
+        struct apply_item item = {.op = op_end(&op)};
+        assert_int_equal(collection_apply(fixture.collection, &item, 1), OK);
+    }
+    begin(&op, &arena, OP_UPSERT);
+    const char *ids = "";
+    for (uint64_t i = 0; i < 600; i++) {
+        const struct point_id id = point_id_number(i);
+        op_put_point(&op, &id, random_payload(&arena, &random));
+        ids = i % 2 == 0 ? arena_format(&arena, "%s%s%d", ids, *ids ? "," : "", (int)i) : ids;
+    }
+    struct apply_item item = {.op = op_end(&op)};
+    assert_int_equal(collection_apply(fixture.collection, &item, 1), OK);
+    for (bool more = true; more;) {
+        assert_int_equal(collection_build_fields(fixture.collection, &more), OK);
+    }
+    struct filter_limits limits = filter_limits_default();
+    struct filter_fault fault;
+    const struct filter *even;
+    const char *text = arena_format(&arena, "{\"must\":{\"has_id\":[%s]}}", ids);
+    assert_int_equal(
+        filter_compile(json_of(&arena, text), "filter", &limits, &arena, &even, &fault), OK);
+    struct view view = fixture_view(&fixture);
+    struct field_list list;
+    assert_int_equal(view_fields(&view, &arena, &list), OK);
+    for (size_t i = 0; i < list.count; i++) {
+        const struct field *field = &list.items[i];
+        if ((FIELD_KINDS_ORDERED >> field->kind & 1) != 0) {
+            check_order(&view, field, &arena);
+        }
+        if ((FIELD_KINDS_FACETED >> field->kind & 1) != 0) {
+            check_facet(&fixture, &view, field, fields[i].which, &arena, NULL);
+            check_facet(&fixture, &view, field, fields[i].which, &arena, even);
+        }
+    }
+    view_close(&view);
+    arena_release(&arena);
+    fixture_end(&fixture);
+}
+
+/* A string that is cut in its key comes back whole. */
+static void test_facet_of_long_strings(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct arena arena;
+    char text[3000];
+    fixture_begin(&fixture, 0, 0);
+    fixture_create(&fixture, 0, METRIC_DOT, 0);
+    arena_init(&arena);
+    memset(text, 'y', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    struct op_builder op;
+    const struct span path = span_text("a");
+    begin(&op, &arena, OP_FIELD_DEFINE);
+    op_put_value(&op, json_of(&arena, "{\"schema\":\"keyword\"}"));
+    op_put_paths(&op, &path, 1);
+    struct apply_item item = {.op = op_end(&op)};
+    assert_int_equal(collection_apply(fixture.collection, &item, 1), OK);
+    begin(&op, &arena, OP_UPSERT);
+    const struct point_id id = point_id_number(1);
+    op_put_point(&op, &id, json_of(&arena, arena_format(&arena, "{\"a\":[\"x\",\"%s\"]}", text)));
+    item = (struct apply_item){.op = op_end(&op)};
+    assert_int_equal(collection_apply(fixture.collection, &item, 1), OK);
+    for (bool more = true; more;) {
+        assert_int_equal(collection_build_fields(fixture.collection, &more), OK);
+    }
+    struct view view = fixture_view(&fixture);
+    struct field_list list;
+    struct facet_hit *hits;
+    size_t count;
+    assert_int_equal(view_fields(&view, &arena, &list), OK);
+    assert_int_equal(
+        field_facet(fixture.collection, &view, &list.items[0], NULL, 10, 0, &arena, &hits, &count),
+        OK);
+    assert_int_equal(count, 2);
+    assert_true(span_equal(value_string(hits[0].value), span_text("x")));
+    assert_true(span_equal(value_string(hits[1].value), span_text(text)));
+    view_close(&view);
+    arena_release(&arena);
+    fixture_end(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_number_keys),  cmocka_unit_test(test_string_keys),
-        cmocka_unit_test(test_long_strings), cmocka_unit_test(test_other_keys),
-        cmocka_unit_test(test_definitions),  cmocka_unit_test(test_random_writes),
+        cmocka_unit_test(test_number_keys),
+        cmocka_unit_test(test_string_keys),
+        cmocka_unit_test(test_long_strings),
+        cmocka_unit_test(test_other_keys),
+        cmocka_unit_test(test_definitions),
+        cmocka_unit_test(test_random_writes),
         cmocka_unit_test(test_building),
+        cmocka_unit_test(test_order_and_facets),
+        cmocka_unit_test(test_facet_of_long_strings),
     };
     return cmocka_run_group_tests_name("field", tests, NULL, NULL);
 }
