@@ -212,7 +212,8 @@ static void codes_of(struct apply_vector *state, const uint8_t *floats,
     const struct centres *centres = &state->centres;
     struct vector_scratch *scratch = state->scratch;
     const bool has_block = encoded != NULL && encoded->generation == centres->generation;
-    const bool has_row = encoded != NULL && encoded->epoch == centres->epoch;
+    const bool needs_row = state->vector->settings->kind == VECTOR_DENSE;
+    const bool has_row = !needs_row || (encoded != NULL && encoded->epoch == centres->epoch);
     const float *rotated =
         has_block && has_row ? NULL : encode_rotate(state->vector, floats, &scratch->encode);
     if (has_block) {
@@ -224,7 +225,9 @@ static void codes_of(struct apply_vector *state, const uint8_t *floats,
                        centres->generation_centre, code, &codes->block_factors, &scratch->encode);
         codes->block_code = code;
     }
-    if (has_row) {
+    if (!needs_row) {
+        codes->row_code = NULL;
+    } else if (has_row) {
         codes->row_code = encoded->row_codes + i * state->row_bytes;
         codes->row_factors = encoded->row_factors[i];
     } else {
@@ -288,7 +291,10 @@ enum error apply_vector_add(struct apply_vector *state, uint64_t slot, const uin
     if (state->codes % state->sample_stride == 0 && state->sample_count < SAMPLE_COUNT_MAX) {
         state->scratch->samples[state->sample_count++] = (struct sample){slot, floats};
     }
-    enum error error = run_append(state, slot, floats, &codes);
+    enum error error = OK;
+    if (state->vector->settings->kind == VECTOR_DENSE) {
+        error = run_append(state, slot, floats, &codes);
+    }
     if (error == OK) {
         error = block_append(state, slot, &codes);
     }

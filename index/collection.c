@@ -170,6 +170,9 @@ static void encode_point(const struct collection_vector *vector, const struct ce
                    encoded->block_codes +
                        i * codec_code_bytes(vector->codec, codec_first_bits(vector->codec)),
                    &encoded->block_factors[i], scratch);
+    if (vector->settings->kind == VECTOR_MULTI) {
+        return; /* its rows have no second code */
+    }
     encode_rotated(vector, codec_second_bits(vector->codec), rotated, centres->epoch_centre,
                    encoded->row_codes +
                        i * codec_code_bytes(vector->codec, codec_second_bits(vector->codec)),

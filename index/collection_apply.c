@@ -70,54 +70,12 @@ enum error apply_note_payload(struct apply *apply, uint64_t slot, struct span be
 
 /* ---- one point ---- */
 
-/* Which vectors has a slot that is to be removed? Its payload leaves the indexes. A row that is
- * damaged does not say; the stored vectors do, for rows of earlier versions, and rows of this
- * transaction are not damaged. */
-static enum error slot_vectors(struct apply *apply, uint64_t slot, struct vector_set *vectors)
-{
-    struct point_row row;
-    const enum error error = write_read_point(apply->write, slot, &row);
-    if (error == OK) {
-        *vectors = row.vectors;
-        return apply_note_payload(apply, slot, row.payload, (struct span){0});
-    }
-    if (error != ERROR_CORRUPT) {
-        return error;
-    }
-    *vectors = (struct vector_set){{0}};
-    for (uint32_t i = 0; i < apply->collection->settings.vector_count; i++) {
-        struct vector_row stored;
-        if (view_vector(&apply->view, (uint16_t)i, slot, &stored) != ERROR_NOT_FOUND) {
-            vector_set_add(vectors, i);
-        }
-    }
-    return OK;
-}
-
-/* Count the vectors of a slot that is removed. */
-static enum error count_dead(struct apply *apply, const struct vector_set *vectors)
-{
-    for (uint32_t i = vector_set_next(vectors, 0); i < COLLECTION_VECTORS_MAX;
-         i = vector_set_next(vectors, i + 1)) {
-        if (i >= apply->collection->settings.vector_count) {
-            return ERROR_CORRUPT;
-        }
-        struct vector_counters *counters = write_vector_counters(apply->write, (uint16_t)i);
-        if (counters->vector_count == 0) {
-            return ERROR_CORRUPT;
-        }
-        counters->vector_count--;
-        counters->dead_count++;
-    }
-    return OK;
-}
-
 static enum error point_remove(struct apply *apply, uint64_t slot, const struct point_id *id,
                                bool remove_id)
 {
     struct counters *counters = apply->counters;
     struct vector_set vectors;
-    enum error error = slot_vectors(apply, slot, &vectors);
+    enum error error = apply_slot_vectors(apply, slot, &vectors);
     if (error == OK) {
         error = write_remove(apply->write, slot, id, remove_id);
     }
@@ -129,85 +87,7 @@ static enum error point_remove(struct apply *apply, uint64_t slot, const struct 
     }
     counters->point_count--;
     counters->id_hash ^= point_hash(id, slot);
-    return count_dead(apply, &vectors);
-}
-
-/* The codes that came with an op, and how many of each vector have been used. */
-struct op_codes {
-    const struct encoded *encoded; /* or NULL */
-    uint32_t used[COLLECTION_VECTORS_MAX];
-};
-
-static enum error vector_put(struct apply *apply, uint64_t slot, const struct vector_data *vector,
-                             struct op_codes *codes)
-{
-    const struct encoded *encoded = codes->encoded;
-    const struct encoded_vector *own = encoded != NULL && vector->number < encoded->vector_count
-                                           ? &encoded->vectors[vector->number]
-                                           : NULL;
-    const uint32_t i = codes->used[vector->number];
-    if (own != NULL && own->count - i < vector->count) {
-        return ERROR_INVALID;
-    }
-    struct apply_vector *state;
-    enum error error = apply_vector_load(apply, vector->number, &state);
-    if (error != OK) {
-        return error;
-    }
-    codes->used[vector->number] += vector->count;
-    state->counters->vector_count++;
-    return apply_vector_add(state, slot, vector->data, own, i);
-}
-
-/* Which of a point's vectors the collection has. */
-static enum error vectors_check(const struct apply *apply, struct span vectors,
-                                struct vector_set *set)
-{
-    struct vector_data vector;
-    *set = (struct vector_set){{0}};
-    while (op_next_vector(&vectors, &vector)) {
-        bool removed;
-        const enum error error = collection_check_vector(apply->collection, &vector, &removed);
-        if (error != OK) {
-            return error;
-        }
-        if (!removed) {
-            vector_set_add(set, vector.number);
-        }
-    }
-    return OK;
-}
-
-/* Those in the set. */
-static enum error vectors_put(struct apply *apply, uint64_t slot, struct span vectors,
-                              const struct vector_set *set, struct op_codes *codes)
-{
-    struct vector_data vector;
-    enum error error = OK;
-    while (error == OK && op_next_vector(&vectors, &vector)) {
-        if (vector_set_has(set, vector.number)) {
-            error = vector_put(apply, slot, &vector, codes);
-        }
-    }
-    return error;
-}
-
-/* The point is left as it is: its codes are not used. */
-static enum error vectors_skip(const struct apply *apply, struct span vectors,
-                               struct op_codes *codes)
-{
-    struct vector_data vector;
-    while (op_next_vector(&vectors, &vector)) {
-        bool removed;
-        const enum error error = collection_check_vector(apply->collection, &vector, &removed);
-        if (error != OK) {
-            return error;
-        }
-        if (!removed && vector.dim > 0) {
-            codes->used[vector.number] += vector.count;
-        }
-    }
-    return OK;
+    return apply_vectors_remove(apply, slot, &vectors);
 }
 
 static enum error point_upsert(struct apply *apply, const struct op_point *point,
@@ -221,7 +101,7 @@ static enum error point_upsert(struct apply *apply, const struct op_point *point
         bool admit;
         const enum error failed = apply_clauses_admit(apply, clauses, error == OK, earlier, &admit);
         if (failed != OK || !admit) {
-            return failed != OK ? failed : vectors_skip(apply, point->vectors, codes);
+            return failed != OK ? failed : apply_vectors_skip(apply, point->vectors, codes);
         }
     }
     if (error == OK) {
@@ -235,7 +115,7 @@ static enum error point_upsert(struct apply *apply, const struct op_point *point
     const uint64_t slot = counters->next_slot++;
     struct point_row row = {
         .id = point->id, .version = counters->operation, .payload = point->payload};
-    error = vectors_check(apply, point->vectors, &row.vectors);
+    error = apply_vectors_check(apply, point->vectors, &row.vectors);
     if (error == OK) {
         error = write_point(apply->write, slot, &row);
     }
@@ -243,7 +123,7 @@ static enum error point_upsert(struct apply *apply, const struct op_point *point
         error = apply_note_payload(apply, slot, (struct span){0}, row.payload);
     }
     if (error == OK) {
-        error = vectors_put(apply, slot, point->vectors, &row.vectors, codes);
+        error = apply_vectors_put(apply, slot, point->vectors, &row.vectors, codes);
     }
     counters->point_count++;
     counters->id_hash ^= point_hash(&point->id, slot);
@@ -371,6 +251,9 @@ enum error collection_apply(struct collection *collection, struct apply_item *it
     for (size_t i = 0; i < item_count && error == OK; i++) {
         error = apply_op(&apply, &items[i]);
         failpoint("index-applied");
+    }
+    if (error == OK) {
+        error = apply_sparse_finish(&apply);
     }
     if (error == OK) {
         error = apply_flush(&apply);

@@ -73,12 +73,47 @@ struct apply {
 enum error apply_note_payload(struct apply *apply, uint64_t slot, struct span before,
                               struct span after) MUST_CHECK;
 
+/* ---- apply_point.c ---- */
+
+/* The codes that came with an op, and how many of each vector have been used. */
+struct op_codes {
+    const struct encoded *encoded; /* or NULL */
+    uint32_t used[COLLECTION_VECTORS_MAX];
+};
+
+/* Which vectors has a slot that is to be removed? Its payload leaves the indexes. A row that is
+ * damaged does not say; the stored vectors do, for rows of earlier versions, and rows of this
+ * transaction are not damaged. */
+enum error apply_slot_vectors(struct apply *apply, uint64_t slot,
+                              struct vector_set *vectors) MUST_CHECK;
+/* Count them as removed with their slot. */
+enum error apply_vectors_remove(struct apply *apply, uint64_t slot,
+                                const struct vector_set *vectors) MUST_CHECK;
+/* Which of an op's vectors of a point the collection has. ERROR_INVALID. */
+enum error apply_vectors_check(const struct apply *apply, struct span vectors,
+                               struct vector_set *set) MUST_CHECK;
+/* Put those in the set. */
+enum error apply_vectors_put(struct apply *apply, uint64_t slot, struct span vectors,
+                             const struct vector_set *set, struct op_codes *codes) MUST_CHECK;
+/* The point is left as it is: its codes are not used. */
+enum error apply_vectors_skip(const struct apply *apply, struct span vectors,
+                              struct op_codes *codes) MUST_CHECK;
+
+/* ---- apply_sparse.c ---- */
+
+enum error apply_sparse_add(struct apply *apply, uint64_t slot,
+                            const struct vector_data *vector) MUST_CHECK;
+enum error apply_sparse_remove(struct apply *apply, uint16_t number, uint64_t slot) MUST_CHECK;
+/* What is due of the posting lists, at the end of a transaction, in bounded steps. */
+enum error apply_sparse_finish(struct apply *apply) MUST_CHECK;
+
 /* ---- apply_vector.c ---- */
 
 /* The state of vector `number`, which has a dim; loaded on its first use. */
 enum error apply_vector_load(struct apply *apply, uint16_t number,
                              struct apply_vector **state) MUST_CHECK;
-/* Add a vector: floats, float[dim] in the op; its codes are item i of `encoded`, if not NULL. */
+/* Add a vector, or one row of a multivector (stored by the caller): floats, float[dim] in the op;
+ * its codes are item i of `encoded`, if not NULL. */
 enum error apply_vector_add(struct apply_vector *state, uint64_t slot, const uint8_t *floats,
                             const struct encoded_vector *encoded, uint32_t i) MUST_CHECK;
 /* Write what is pending of all vectors. */

@@ -9,6 +9,8 @@
 
 #include <math.h>
 
+#include "storage/lists.h"
+
 #define EPOCH_GROWTH 8u
 
 /* Count a sealed generation; true: an epoch begins with it. */
@@ -36,7 +38,14 @@ static enum error sum_add(struct apply_vector *state, uint64_t slot, const uint8
     if (error != OK) {
         return error;
     }
-    if (vector == NULL) {
+    struct stored_vector stored;
+    if (state->vector->settings->kind == VECTOR_MULTI) {
+        /* The first row stands for all, wherever the lane came from. */
+        if (write_read_stored(state->apply->write, state->vector->number, slot, &stored) != OK) {
+            return OK;
+        }
+        vector = stored.data;
+    } else if (vector == NULL) {
         struct vector_row row;
         if (view_vector(&state->apply->view, state->vector->number, slot, &row) != OK ||
             vector_row_check(&state->apply->view, state->vector->number, &row) != OK) {

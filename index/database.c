@@ -65,6 +65,7 @@ struct database_options database_options_default(void)
         .max_open_collections = 512,
         .first_generation_codes = 1024,
         .generation_codes = 16384,
+        .sparse_tail_points = 4096,
         .partition_start_codes = 8192,
         .plan_bytes = UINT64_C(1) << 20,
     };

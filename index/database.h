@@ -9,6 +9,7 @@
 
 #include "codec/codec.h"
 #include "index/op.h"
+#include "storage/lists.h"
 #include "storage/points.h"
 
 #define COLLECTION_NAME_BYTES_MAX 255
@@ -24,6 +25,9 @@ struct database_options {
     uint32_t partition_start_codes;
     uint32_t partition_codes;
     uint64_t plan_bytes; /* that a step of maintenance writes, about; default 1 MiB */
+    /* Most points of a sparse vector outside its posting lists, default 4096. Tests set it small.
+     */
+    uint32_t sparse_tail_points;
 };
 struct database_options database_options_default(void);
 

@@ -414,8 +414,8 @@ enum error collection_plan(struct collection *collection, uint16_t vector, uint3
     *plan = NULL;
     *state = PLAN_NOTHING;
     struct collection_vector *own = &collection->vectors[vector];
-    if (own->codec == NULL || own->settings->dim < CODEC_SCAN_DIM_MIN ||
-        own->settings->metric == METRIC_MANHATTAN) {
+    if (own->codec == NULL || own->settings->kind != VECTOR_DENSE ||
+        own->settings->dim < CODEC_SCAN_DIM_MIN || own->settings->metric == METRIC_MANHATTAN) {
         return OK; /* searched exactly, all of it */
     }
     if (own->maintenance == NULL) {

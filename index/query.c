@@ -48,6 +48,8 @@ static enum error search_leaf(struct query_run *run, const struct query *query,
         .vector_number = query->vector_number,
         .filter = query->filter,
         .vector = query->vectors[0].floats,
+        .indices = query->vectors[0].indices,
+        .vector_count = query->vectors[0].count,
         .limit = query_wanted(run, query, NULL),
         .has_threshold = query->has_threshold,
         .threshold_score = query->threshold,
@@ -148,6 +150,7 @@ static enum error diverse(struct query_run *run, const struct query *query,
         error = mmr_choose(relevance, candidates.count, query->lambda,
                            query_wanted(run, query, &candidates), similarity, &diversity,
                            run->arena, &chosen, &chosen_count);
+    scorer_end(&diversity.scorer);
     if (error != OK)
         return error;
     result->items =

@@ -100,7 +100,8 @@ struct ranking {
     const struct query *query;
     struct scorer scorer;
     struct topk topk;
-    float *keys; /* of the query's vectors */
+    const struct query_vector *vectors; /* the query's, weighed */
+    float *keys;                        /* of them */
 };
 
 static void id_of_slot(void *context, uint64_t slot, struct point_id *id)
@@ -151,7 +152,7 @@ static enum error rank_one(void *context, uint64_t slot, const struct point_id *
     const struct query *query = ranking->query;
     (void)id, (void)enough;
     const enum error error =
-        scorer_keys(&ranking->scorer, slot, query->vectors, query->vector_count, ranking->keys);
+        scorer_keys(&ranking->scorer, slot, ranking->vectors, query->vector_count, ranking->keys);
     if (error != OK)
         return query_leave_out(ranking->run, error) ? OK : error;
     ranking->run->stats.exact_scored++;
@@ -189,9 +190,14 @@ enum error query_rank(struct query_run *run, const struct query *query,
     /* The heap is large where k is: it is not to stay in the arena with the result. */
     struct topk_entry *entries = allocate(size_product(k, sizeof *entries));
     topk_init(&ranking.topk, entries, k, id_of_slot, &ranking);
-    const enum error error = query_each(run, query, among, rank_one, &ranking);
+    ranking.scorer.needs_overlap = query->kind == QUERY_NEAREST;
+    enum error error =
+        scorer_weigh(&ranking.scorer, run, query->vectors, query->vector_count, &ranking.vectors);
+    if (error == OK)
+        error = query_each(run, query, among, rank_one, &ranking);
     if (error == OK)
         take_ranked(&ranking, result);
+    scorer_end(&ranking.scorer);
     free(entries);
     return error;
 }

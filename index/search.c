@@ -14,14 +14,10 @@
 
 #include <assert.h>
 #include <math.h>
-#include <time.h>
 
+#include "index/admission.h"
 #include "index/centre_table.h"
-#include "index/collection.h"
-#include "index/filter_plan.h"
 #include "index/recall.h"
-#include "index/topk.h"
-#include "index/workspace.h"
 
 #define SCAN_BLOCKS_MAX 64u /* of one codec_scan_blocks call */
 #define CHUNK_CODES_FIRST 1024u
@@ -38,7 +34,6 @@
 #define SLOTS_AT_ONCE 64u /* at most BATCH_MIN */
 #define MASK_BITS_MAX (UINT64_C(1) << 33)
 #define PREFETCH_BYTES 256u
-#define STOP_CHECK_BYTES ((size_t)1024 * 1024)
 /* Estimates are sums of floats whose size is that of the centre's term and the key. */
 #define ROUNDING 1e-5f
 
@@ -54,35 +49,20 @@ struct second {
 };
 
 struct search {
-    const struct collection_settings *settings;
-    struct filter_plan plan; /* of the request's filter; open and exact when there is none */
-    const uint8_t *mask;     /* the plan's slots from mask_base on, as bits; NULL: ask the plan */
-    uint64_t mask_base, mask_bits;
-    bool by_slots;    /* the plan's slots are scored one by one */
+    struct admission admit;
     uint64_t matched; /* lanes of partitions that the mask let through */
     const struct codec *codec;
     uint16_t vector; /* its number */
-    enum metric metric;
-    const struct view *view;
-    const struct search_request *request;
-    struct search_workspace *workspace;
-    struct search_stats *stats;
     struct codec_query *query;
-    struct topk topk;
-    float floor; /* key that a score threshold asks for at least */
-    bool any_dead;
     bool exhaustive;    /* every live vector is scored exactly */
     size_t value_lanes; /* of a block value */
     const struct collection_vector *own;
-    const uint64_t *excluded; /* ascending */
-    size_t excluded_count;
     /* the chunk */
     struct candidate *candidates;
     size_t candidate_count, candidate_capacity;
     size_t chunk_codes, chunk_target;
     size_t batch_max;
     struct second *second; /* [batch_max] */
-    size_t work_bytes;     /* since the last check for a stop */
     struct centre_terms epochs[EPOCHS_MAX];
     uint64_t epochs_known; /* bit per epoch */
 };
@@ -103,94 +83,12 @@ void search_workspace_free(struct search_workspace *workspace)
     centre_query_release(&workspace->centres);
     struct scratch *all[] = {&workspace->query,    &workspace->centre, &workspace->candidates,
                              &workspace->second,   &workspace->bounds, &workspace->entries,
-                             &workspace->excluded, &workspace->mask};
+                             &workspace->excluded, &workspace->mask,   &workspace->sums,
+                             &workspace->multi,    &workspace->queries};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         scratch_release(all[i]);
     }
     free(workspace);
-}
-
-/* ---- stopping ---- */
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static enum error check_stop(const struct search_request *request)
-{
-    if (request->cancelled != NULL &&
-        atomic_load_explicit(request->cancelled, memory_order_relaxed)) {
-        return ERROR_CANCELLED;
-    }
-    return request->deadline_ns != 0 && now_ns() >= request->deadline_ns ? ERROR_CANCELLED : OK;
-}
-
-/* Count work; look for a stop once there is enough of it to pay for a clock. */
-static enum error worked(struct search *search, size_t bytes)
-{
-    search->work_bytes += bytes;
-    if (search->work_bytes < STOP_CHECK_BYTES) {
-        return OK;
-    }
-    search->work_bytes = 0;
-    return check_stop(search->request);
-}
-
-/* ---- what is in, and what is good enough ---- */
-
-/* A damaged row or one that is missing is left out, and said so; anything else ends the search. */
-static bool leave_out(struct search *search, enum error error)
-{
-    if (error != ERROR_CORRUPT && error != ERROR_NOT_FOUND) {
-        return false;
-    }
-    /* Not every slot of a filter has the vector that is searched. */
-    search->stats->degraded |= !(search->by_slots && error == ERROR_NOT_FOUND);
-    return true;
-}
-
-static int compare_slots(const void *a, const void *b)
-{
-    const uint64_t x = load64(a), y = load64(b);
-    return x < y ? -1 : x > y;
-}
-
-/* By the payload indexes, as far as they know. */
-static bool filtered_out(const struct search *search, uint64_t slot)
-{
-    if (search->mask == NULL) {
-        return !filter_plan_has(&search->plan, slot);
-    }
-    const uint64_t bit = slot - search->mask_base;
-    const bool in = bit < search->mask_bits && (search->mask[bit / 8] >> bit % 8 & 1) != 0;
-    return in == search->plan.inverted;
-}
-
-static bool is_filtered(const struct search *search)
-{
-    return !filter_plan_is_open(&search->plan);
-}
-
-static bool left_aside(const struct search *search, uint64_t slot)
-{
-    if (is_filtered(search) && filtered_out(search, slot)) {
-        return true;
-    }
-    if (search->any_dead && view_is_dead(search->view, slot)) {
-        return true;
-    }
-    return search->excluded_count > 0 && bsearch(&slot, search->excluded, search->excluded_count,
-                                                 sizeof slot, compare_slots) != NULL;
-}
-
-/* The key a point must have to be among the k, as far as is known. */
-static float wanted_key(const struct search *search)
-{
-    const float reached = topk_threshold(&search->topk);
-    return reached > search->floor ? reached : search->floor;
 }
 
 /* Room for the rounding of an estimate that is near `key`. */
@@ -199,52 +97,19 @@ static float rounding(struct centre_terms terms, float key)
     return ROUNDING * (fabsf(terms.add) + fabsf(key));
 }
 
-/* Strictly better than the score threshold, as clients count. */
-static bool key_passes(const struct search *search, float key)
-{
-    if (!search->request->has_threshold) {
-        return true;
-    }
-    const float score = metric_score(search->metric, key);
-    const bool smaller = search->metric == METRIC_EUCLID || search->metric == METRIC_MANHATTAN;
-    return smaller ? score < search->request->threshold_score
-                   : score > search->request->threshold_score;
-}
-
 /* ---- the third stage ---- */
-
-/* Does the point of a slot match the filter? */
-static enum error check_filter(struct search *search, uint64_t slot, bool *matches)
-{
-    *matches = true;
-    if (search->plan.exact) {
-        return OK;
-    }
-    struct point_row row;
-    const enum error error = view_point(search->view, slot, &row);
-    *matches = error == OK && filter_matches_row(search->request->filter, search->settings, &row);
-    return error == OK || leave_out(search, error) ? OK : error;
-}
 
 static enum error score_exact(struct search *search, uint64_t slot, const struct vector_row *row)
 {
-    enum error error = vector_row_check(search->view, search->vector, row);
+    enum error error = vector_row_check(search->admit.view, search->vector, row);
     if (error != OK) {
-        return leave_out(search, error) ? OK : error;
+        return admission_leave_out(&search->admit, error) ? OK : error;
     }
     const float key = codec_exact_key(search->codec, search->query, row->vector);
-    search->stats->exact_scored++;
-    if (!(key < wanted_key(search)) && key_passes(search, key)) {
-        bool matches;
-        error = check_filter(search, slot, &matches);
-        if (error != OK) {
-            return error;
-        }
-        if (matches) {
-            topk_push(&search->topk, key, slot);
-        }
-    }
-    return worked(search, codec_dim(search->codec) * sizeof(float));
+    search->admit.stats->exact_scored++;
+    error = admission_offer(&search->admit, slot, key);
+    return error == OK ? admission_worked(&search->admit, codec_dim(search->codec) * sizeof(float))
+                       : error;
 }
 
 /* Best bounds first. Insertion: a batch of a running search leaves a handful. */
@@ -280,7 +145,7 @@ static enum error third_stage(struct search *search, size_t count)
     second_sort(search->second, count);
     for (size_t i = 0; i < count; i++) {
         const struct second *entry = &search->second[i];
-        if (entry->bound < wanted_key(search)) {
+        if (entry->bound < admission_wanted_key(&search->admit)) {
             break;
         }
         const enum error error = score_exact(search, entry->slot, &entry->row);
@@ -302,12 +167,12 @@ static enum error epoch_terms(struct search *search, uint32_t epoch, struct cent
     if (!(search->epochs_known >> epoch & 1)) {
         const uint8_t *stored = NULL;
         const enum error error =
-            epoch == 0 ? OK : view_epoch_centre(search->view, search->vector, epoch, &stored);
+            epoch == 0 ? OK : view_epoch_centre(search->admit.view, search->vector, epoch, &stored);
         if (error != OK) {
             return error;
         }
         const size_t bytes = codec_dim(search->codec) * sizeof(float);
-        float *centre = scratch_need(&search->workspace->centre, bytes);
+        float *centre = scratch_need(&search->admit.workspace->centre, bytes);
         if (stored != NULL) {
             memcpy(centre, stored, bytes);
         }
@@ -328,7 +193,7 @@ static float row_bound(struct search *search, struct centre_terms terms,
     const float estimate =
         codec_score_row(search->codec, search->query, terms, row->code, factors, &half_width);
     const float bound = estimate + CODEC_EPSILON_4BIT * half_width;
-    search->stats->second_stage++;
+    search->admit.stats->second_stage++;
     return bound + rounding(terms, bound);
 }
 
@@ -348,15 +213,15 @@ static enum error find_rows(struct search *search, const struct candidate *batch
     const size_t code_bytes = codec_code_bytes(search->codec, codec_second_bits(search->codec));
     struct second *next = search->second;
     for (size_t i = 0; i < count; i++) {
-        if (left_aside(search, batch[i].slot)) {
+        if (admission_left_aside(&search->admit, batch[i].slot)) {
             continue;
         }
         const enum error error =
-            view_vector(search->view, search->vector, batch[i].slot, &next->row);
+            view_vector(search->admit.view, search->vector, batch[i].slot, &next->row);
         if (error == OK) {
             prefetch(next->row.code, code_bytes);
             next++->slot = batch[i].slot;
-        } else if (!leave_out(search, error)) {
+        } else if (!admission_leave_out(&search->admit, error)) {
             return error;
         }
     }
@@ -370,13 +235,13 @@ static enum error score_batch(struct search *search, const struct candidate *bat
     assert(count <= search->batch_max);
     size_t found, kept = 0;
     enum error error = find_rows(search, batch, count, &found);
-    const float wanted = wanted_key(search);
+    const float wanted = admission_wanted_key(&search->admit);
     for (size_t i = 0; error == OK && i < found; i++) {
         struct second *second = &search->second[i];
         struct centre_terms terms;
         error = epoch_terms(search, second->row.epoch, &terms);
         if (error != OK) {
-            error = leave_out(search, error) ? OK : error;
+            error = admission_leave_out(&search->admit, error) ? OK : error;
             continue;
         }
         second->bound = row_bound(search, terms, &second->row);
@@ -428,7 +293,8 @@ static enum error score_heap(struct search *search)
     }
     while (count > 0) {
         size_t taken = 0;
-        while (count > 0 && taken < search->batch_max && heap[0].bound >= wanted_key(search)) {
+        while (count > 0 && taken < search->batch_max &&
+               heap[0].bound >= admission_wanted_key(&search->admit)) {
             candidate_pop(heap, count--);
             taken++;
         }
@@ -446,7 +312,7 @@ static enum error score_heap(struct search *search)
 /* Score what the scan of the chunk let through, and begin the next. */
 static enum error score_chunk(struct search *search)
 {
-    enum error error = check_stop(search->request);
+    enum error error = admission_check_stop(&search->admit);
     if (error == OK && search->candidate_count <= search->batch_max) {
         error = score_batch(search, search->candidates, search->candidate_count);
     } else if (error == OK) {
@@ -511,7 +377,7 @@ static uint32_t lanes_let_through(const struct search *search, const struct code
     const uint8_t *slots = all->value.slots + first * 8;
     uint32_t lanes = 0;
     for (size_t i = 0; i < codes; i++) {
-        lanes |= (uint32_t)!filtered_out(search, load64(slots + i * 8)) << i;
+        lanes |= (uint32_t)!admission_filtered_out(&search->admit, load64(slots + i * 8)) << i;
     }
     return lanes;
 }
@@ -524,9 +390,9 @@ static enum error scan_blocks(struct search *search, const struct codes *all, si
     const size_t first = block * CODEC_BLOCK_LANES;
     const size_t left = value->code_count - first;
     const size_t codes = left < blocks * CODEC_BLOCK_LANES ? left : blocks * CODEC_BLOCK_LANES;
-    float *bounds = search->workspace->bounds.data;
+    float *bounds = search->admit.workspace->bounds.data;
     uint32_t survivors[SCAN_BLOCKS_MAX];
-    const float least = wanted_key(search);
+    const float least = admission_wanted_key(&search->admit);
     codec_scan_blocks(search->codec, search->query, all->terms,
                       value->blocks + block * codec_block_bytes(search->codec), blocks,
                       CODEC_EPSILON_1BIT, least - rounding(all->terms, least), survivors, bounds);
@@ -534,7 +400,7 @@ static enum error scan_blocks(struct search *search, const struct codes *all, si
         survivors[i] &= wanted[i];
     }
     collect(search, survivors, bounds, all, first, codes);
-    search->stats->codes_scanned += codes;
+    search->admit.stats->codes_scanned += codes;
     search->chunk_codes += codes;
     return search->chunk_codes >= search->chunk_target ? score_chunk(search) : OK;
 }
@@ -565,7 +431,7 @@ static enum error scan_masked(struct search *search, const struct codes *all, si
 static enum error scan_codes(struct search *search, const struct codes *all)
 {
     const size_t count = all->value.block_count;
-    const bool masked = is_filtered(search);
+    const bool masked = admission_is_filtered(&search->admit);
     for (size_t block = 0; block < count; block += SCAN_BLOCKS_MAX) {
         const size_t left = count - block;
         const size_t blocks = left < SCAN_BLOCKS_MAX ? left : SCAN_BLOCKS_MAX;
@@ -575,17 +441,17 @@ static enum error scan_codes(struct search *search, const struct codes *all)
             return error;
         }
     }
-    return worked(search, count * codec_block_bytes(search->codec));
+    return admission_worked(&search->admit, count * codec_block_bytes(search->codec));
 }
 
 static enum error score_slot(struct search *search, uint64_t slot)
 {
     struct vector_row row;
-    const enum error error = view_vector(search->view, search->vector, slot, &row);
+    const enum error error = view_vector(search->admit.view, search->vector, slot, &row);
     if (error == OK) {
         return score_exact(search, slot, &row);
     }
-    return leave_out(search, error) ? OK : error;
+    return admission_leave_out(&search->admit, error) ? OK : error;
 }
 
 /* Every live vector, exactly. */
@@ -594,7 +460,7 @@ static enum error score_codes(struct search *search, const struct codes *all)
     enum error error = OK;
     for (size_t lane = 0; lane < all->value.code_count && error == OK; lane++) {
         const uint64_t slot = load64(all->value.slots + lane * 8);
-        if (lane_moved(all, lane) || left_aside(search, slot)) {
+        if (lane_moved(all, lane) || admission_left_aside(&search->admit, slot)) {
             continue;
         }
         error = score_slot(search, slot);
@@ -606,7 +472,7 @@ static struct centre_terms generation_terms(struct search *search,
                                             const struct generation *generation)
 {
     const size_t bytes = codec_dim(search->codec) * sizeof(float);
-    float *centre = scratch_need(&search->workspace->centre, bytes);
+    float *centre = scratch_need(&search->admit.workspace->centre, bytes);
     if (generation->centre != NULL) {
         memcpy(centre, generation->centre, bytes);
     }
@@ -622,11 +488,11 @@ static enum error search_generation(struct search *search, const struct generati
     }
     for (uint64_t i = 0; i < generation->value_count; i++) {
         enum error error =
-            view_blocks(search->view, search->vector, generation->number, i, &codes.value);
+            view_blocks(search->admit.view, search->vector, generation->number, i, &codes.value);
         if (error == OK) {
             error = search->exhaustive ? score_codes(search, &codes) : scan_codes(search, &codes);
             codes.first_lane += codes.value.code_count;
-        } else if (leave_out(search, error)) {
+        } else if (admission_leave_out(&search->admit, error)) {
             error = OK;
             codes.first_lane += search->value_lanes;
         }
@@ -639,10 +505,11 @@ static enum error search_generation(struct search *search, const struct generati
 
 static enum error search_generations(struct search *search)
 {
-    const uint64_t count = view_vector_counters(search->view, search->vector)->generation_count;
+    const uint64_t count =
+        view_vector_counters(search->admit.view, search->vector)->generation_count;
     for (uint64_t i = 0; i < count; i++) {
         struct generation generation;
-        enum error error = view_generation(search->view, search->vector, i, &generation);
+        enum error error = view_generation(search->admit.view, search->vector, i, &generation);
         if (error == OK) {
             error = search_generation(search, &generation);
         }
@@ -658,11 +525,12 @@ static enum error search_generations(struct search *search)
 /* Codes to read for the recall that is asked for, of `codes`. */
 static uint64_t wanted_codes(const struct search *search, uint64_t codes)
 {
-    const double recall =
-        search->request->recall > 0.0f ? (double)search->request->recall : RECALL_DEFAULT;
-    const double share = search->request->share > 0.0f
-                             ? (double)search->request->share
-                             : recall_prior_share(recall, codes, search->topk.k);
+    const double recall = search->admit.request->recall > 0.0f
+                              ? (double)search->admit.request->recall
+                              : RECALL_DEFAULT;
+    const double share = search->admit.request->share > 0.0f
+                             ? (double)search->admit.request->share
+                             : recall_prior_share(recall, codes, search->admit.topk.k);
     return (uint64_t)(share * (double)codes) + 1;
 }
 
@@ -670,10 +538,10 @@ static enum error search_partition(struct search *search, const struct centre_ta
                                    uint32_t index)
 {
     struct partition partition;
-    enum error error = view_partition(search->view, search->vector, index, &partition);
-    search->stats->partitions++;
+    enum error error = view_partition(search->admit.view, search->vector, index, &partition);
+    search->admit.stats->partitions++;
     if (error != OK) {
-        return leave_out(search, error) ? OK : error;
+        return admission_leave_out(&search->admit, error) ? OK : error;
     }
     struct codes codes = {
         .value = {partition.blocks, partition.slots, partition.block_count, partition.code_count}};
@@ -695,13 +563,13 @@ struct probe_end {
 
 static struct probe_end probe_end(const struct search *search, const struct centre_table *table)
 {
-    if (search->exhaustive || !search->plan.exact) {
+    if (search->exhaustive || !search->admit.plan.exact) {
         return (struct probe_end){false, UINT64_MAX};
     }
-    if (!is_filtered(search)) {
+    if (!admission_is_filtered(&search->admit)) {
         return (struct probe_end){false, wanted_codes(search, table->codes)};
     }
-    const uint64_t matches = filter_plan_count(&search->plan, table->codes);
+    const uint64_t matches = filter_plan_count(&search->admit.plan, table->codes);
     return (struct probe_end){true, wanted_codes(search, matches)};
 }
 
@@ -709,8 +577,9 @@ static struct probe_end probe_end(const struct search *search, const struct cent
 static enum error probe_partitions(struct search *search, const struct centre_table *table)
 {
     const struct probe_end end = probe_end(search, table);
-    struct centre_query *query = &search->workspace->centres;
-    centre_query_run(query, search->codec, search->metric, table, search->request->vector);
+    struct centre_query *query = &search->admit.workspace->centres;
+    centre_query_run(query, search->codec, search->admit.metric, table,
+                     search->admit.request->vector);
     uint64_t read = 0;
     enum error error = OK;
     for (size_t i = 0; i < query->count && error == OK; i++) {
@@ -726,13 +595,13 @@ static enum error probe_partitions(struct search *search, const struct centre_ta
 
 static enum error search_partitions(struct search *search)
 {
-    if (view_partition_count(search->view, search->vector) == 0) {
+    if (view_partition_count(search->admit.view, search->vector) == 0) {
         return OK;
     }
     const struct centre_table *table;
-    enum error error = centre_table_acquire(search->own, search->view, &table);
+    enum error error = centre_table_acquire(search->own, search->admit.view, &table);
     if (error == OK) {
-        search->stats->degraded |= table->damaged > 0;
+        search->admit.stats->degraded |= table->damaged > 0;
         error = probe_partitions(search, table);
         centre_table_release(search->own, table);
     }
@@ -748,72 +617,16 @@ static enum error search_all(struct search *search)
 
 /* ---- a search ---- */
 
-static void id_of_slot(void *context, uint64_t slot, struct point_id *id)
-{
-    const struct search *search = context;
-    struct point_row row;
-    if (view_point(search->view, slot, &row) == OK) {
-        *id = row.id;
-    } else {
-        memset(id, 0xff, sizeof *id);
-    }
-}
-
-/* Slots of the ids to leave out; unknown ids are nobody's. */
-static enum error find_excluded(struct search *search)
-{
-    const struct search_request *request = search->request;
-    if (request->exclude_count == 0) {
-        return OK;
-    }
-    uint64_t *slots = scratch_need(&search->workspace->excluded,
-                                   size_product(request->exclude_count, sizeof *slots));
-    size_t count = 0;
-    for (size_t i = 0; i < request->exclude_count; i++) {
-        const enum error error = view_slot(search->view, &request->exclude[i], &slots[count]);
-        if (error == OK) {
-            count++;
-        } else if (error != ERROR_NOT_FOUND) {
-            return error;
-        }
-    }
-    qsort(slots, count, sizeof *slots, compare_slots);
-    search->excluded = slots;
-    search->excluded_count = count;
-    return OK;
-}
-
-/* The key a score threshold asks for at least: a little below its own, the rest is decided by
- * scores. false: nothing can pass. */
-static bool set_floor(struct search *search)
-{
-    const struct search_request *request = search->request;
-    search->floor = -INFINITY;
-    if (!request->has_threshold) {
-        return true;
-    }
-    const float score = request->threshold_score;
-    if (isnan(score)) {
-        return false;
-    }
-    if ((search->metric == METRIC_EUCLID || search->metric == METRIC_MANHATTAN) && score <= 0) {
-        return false; /* no distance is below 0 */
-    }
-    const float key = metric_key(search->metric, score);
-    search->floor = key - ROUNDING * fabsf(key);
-    return true;
-}
-
 static bool wants_exact(const struct search *search, size_t k)
 {
-    return search->request->exact || search->metric == METRIC_MANHATTAN ||
+    return search->admit.request->exact || search->admit.metric == METRIC_MANHATTAN ||
            codec_dim(search->codec) < CODEC_SCAN_DIM_MIN ||
-           k > view_vector_counters(search->view, search->vector)->vector_count / EXACT_SHARE;
+           k > view_vector_counters(search->admit.view, search->vector)->vector_count / EXACT_SHARE;
 }
 
 static void prepare_stages(struct search *search, size_t k)
 {
-    struct search_workspace *workspace = search->workspace;
+    struct search_workspace *workspace = search->admit.workspace;
     /* The first chunk must hold some times k codes for its best to be good, but memory has an end.
      */
     const size_t few = k < CHUNK_CODES_CAP / 4 ? k : CHUNK_CODES_CAP / 4;
@@ -839,9 +652,10 @@ static enum error score_slots(struct search *search)
     uint64_t slots[SLOTS_AT_ONCE], from = 0;
     enum error error = OK;
     for (size_t count = SLOTS_AT_ONCE; count == SLOTS_AT_ONCE && error == OK;) {
-        count = slots_list(&search->plan.slots, from, slots, SLOTS_AT_ONCE);
+        count = slots_list(&search->admit.plan.slots, from, slots, SLOTS_AT_ONCE);
         for (size_t i = 0; i < count && search->exhaustive && error == OK; i++) {
-            error = left_aside(search, slots[i]) ? OK : score_slot(search, slots[i]);
+            error =
+                admission_left_aside(&search->admit, slots[i]) ? OK : score_slot(search, slots[i]);
         }
         if (!search->exhaustive) {
             for (size_t i = 0; i < count; i++) {
@@ -857,11 +671,12 @@ static enum error score_slots(struct search *search)
 /* Is that less work than scanning codes under a mask? */
 static bool slots_are_few(const struct search *search)
 {
-    const struct vector_counters *counters = view_vector_counters(search->view, search->vector);
-    if (search->plan.inverted) {
+    const struct vector_counters *counters =
+        view_vector_counters(search->admit.view, search->vector);
+    if (search->admit.plan.inverted) {
         return false;
     }
-    const uint64_t count = slots_count(&search->plan.slots);
+    const uint64_t count = slots_count(&search->admit.plan.slots);
     return search->exhaustive || count <= SLOTS_FEW ||
            count <= counters->vector_count / SLOTS_SHARE;
 }
@@ -869,24 +684,25 @@ static bool slots_are_few(const struct search *search)
 /* The plan as bits, for a scan that asks for every lane. */
 static void make_mask(struct search *search)
 {
-    const uint64_t next = view_counters(search->view)->next_slot;
-    search->mask_base = search->settings->first_slot & ~UINT64_C(63);
-    search->mask_bits = next - search->mask_base;
-    if (search->mask_bits > MASK_BITS_MAX) {
+    const uint64_t next = view_counters(search->admit.view)->next_slot;
+    search->admit.mask_base = search->admit.settings->first_slot & ~UINT64_C(63);
+    search->admit.mask_bits = next - search->admit.mask_base;
+    if (search->admit.mask_bits > MASK_BITS_MAX) {
         return; /* sparse as it is, the bitmap is asked itself */
     }
-    const size_t bytes = (size_t)(search->mask_bits / 8) + 1;
-    uint8_t *mask = scratch_need(&search->workspace->mask, bytes);
+    const size_t bytes = (size_t)(search->admit.mask_bits / 8) + 1;
+    uint8_t *mask = scratch_need(&search->admit.workspace->mask, bytes);
     memset(mask, 0, bytes);
-    slots_to_bits(&search->plan.slots, search->mask_base, mask, search->mask_bits);
-    search->mask = mask;
+    slots_to_bits(&search->admit.plan.slots, search->admit.mask_base, mask,
+                  search->admit.mask_bits);
+    search->admit.mask = mask;
 }
 
 static enum error search_chosen(struct search *search)
 {
-    if (is_filtered(search)) {
+    if (admission_is_filtered(&search->admit)) {
         if (slots_are_few(search)) {
-            search->by_slots = true;
+            search->admit.by_slots = true;
             return score_slots(search);
         }
         make_mask(search);
@@ -895,15 +711,14 @@ static enum error search_chosen(struct search *search)
     return error == OK && !search->exhaustive ? score_chunk(search) : error;
 }
 
-static enum error run_search(struct search *search, size_t k)
+static enum error run_search(struct search *search)
 {
-    struct search_workspace *workspace = search->workspace;
-    topk_init(&search->topk,
-              scratch_need(&workspace->entries, size_product(k, sizeof(struct topk_entry))), k,
-              id_of_slot, search);
+    const size_t k = search->admit.k;
+    struct search_workspace *workspace = search->admit.workspace;
     void *work = scratch_need(&workspace->encode.work, codec_work_bytes(search->codec));
     search->query = scratch_need(&workspace->query, codec_query_bytes(search->codec));
-    codec_query_init(search->codec, search->metric, search->request->vector, search->query, work);
+    codec_query_init(search->codec, search->admit.metric, search->admit.request->vector,
+                     search->query, work);
     search->exhaustive = wants_exact(search, k);
     if (!search->exhaustive) {
         prepare_stages(search, k);
@@ -911,32 +726,29 @@ static enum error run_search(struct search *search, size_t k)
     return search_chosen(search);
 }
 
-/* Best first, without the `offset` best. */
-static enum error make_hits(struct search *search, struct arena *arena, struct hit **hits,
-                            size_t *hit_count)
+static enum error search_dense(struct search *search, struct collection *collection)
 {
-    struct topk *topk = &search->topk;
-    topk_sort(topk);
-    const uint64_t offset = search->request->offset;
-    if (offset >= topk->count) {
-        return OK;
+    const uint16_t vector = search->admit.request->vector_number;
+    search->codec = collection_codec(collection, vector);
+    search->vector = vector;
+    search->own = &collection->vectors[vector];
+    search->value_lanes =
+        environment_blocks_per_value(collection->environment, vector) * CODEC_BLOCK_LANES;
+    return run_search(search);
+}
+
+static enum error search_by_kind(struct search *search, struct collection *collection)
+{
+    switch (collection->settings.vectors[search->admit.request->vector_number].kind) {
+    case VECTOR_DENSE:
+        return search_dense(search, collection);
+    case VECTOR_MULTI:
+        return search_multi(&search->admit, collection);
+    case VECTOR_SPARSE:
+        return search_sparse(&search->admit, collection);
+    case VECTOR_NONE:
+        break;
     }
-    const size_t count = topk->count - (size_t)offset;
-    struct hit *out = arena_allocate(arena, size_product(count, sizeof *out));
-    size_t made = 0;
-    for (size_t i = (size_t)offset; i < topk->count; i++) {
-        const struct topk_entry *entry = &topk->entries[i];
-        struct hit *hit = &out[made];
-        *hit = (struct hit){.slot = entry->slot, .key = entry->key};
-        const enum error error = view_point(search->view, entry->slot, &hit->row);
-        if (error == OK) {
-            made++;
-        } else if (!leave_out(search, error)) {
-            return error;
-        }
-    }
-    *hits = out;
-    *hit_count = made;
     return OK;
 }
 
@@ -948,43 +760,19 @@ enum error collection_search(struct collection *collection, const struct view *v
     *hits = NULL;
     *hit_count = 0;
     *stats = (struct search_stats){0};
-    const uint16_t vector = request->vector_number;
-    const struct vector_counters *counters = view_vector_counters(view, vector);
-    const uint64_t live = counters->vector_count;
-    const uint64_t wanted = request->limit > UINT64_MAX - request->offset
-                                ? UINT64_MAX
-                                : request->limit + request->offset;
-    const size_t k = (size_t)(wanted < live ? wanted : live);
-    if (collection_codec(collection, vector) == NULL) {
+    if (request->vector_number >= collection->settings.vector_count) {
         return OK;
     }
-    struct search search = {
-        .settings = &collection->settings,
-        .codec = collection_codec(collection, vector),
-        .vector = vector,
-        .own = &collection->vectors[vector],
-        .value_lanes =
-            environment_blocks_per_value(collection->environment, vector) * CODEC_BLOCK_LANES,
-        .metric = collection->settings.vectors[vector].metric,
-        .view = view,
-        .request = request,
-        .workspace = workspace,
-        .stats = stats,
-        .any_dead = counters->dead_count > 0,
-    };
-    if (k == 0 || request->limit == 0 || !set_floor(&search)) {
-        return OK;
+    struct search search = {0};
+    bool nothing;
+    enum error error =
+        admission_begin(&search.admit, collection, view, request, workspace, stats, &nothing);
+    if (error == OK && !nothing) {
+        error = search_by_kind(&search, collection);
     }
-    enum error error = check_stop(request);
-    if (error == OK) {
-        error = find_excluded(&search);
+    if (error == OK && !nothing) {
+        error = admission_end(&search.admit, arena, hits, hit_count);
     }
-    if (error == OK) {
-        error = filter_plan_make(view, request->filter, &search.plan);
-    }
-    if (error == OK) {
-        error = run_search(&search, k);
-    }
-    filter_plan_release(&search.plan);
-    return error == OK ? make_hits(&search, arena, hits, hit_count) : error;
+    filter_plan_release(&search.admit.plan);
+    return error;
 }

@@ -5,7 +5,10 @@
  * code; what that bound lets through is scored exactly from the stored floats. The k-th best EXACT
  * key so far is the threshold of all stages, so it only tightens. Below CODEC_SCAN_DIM_MIN dims,
  * for Manhattan and for exact requests every live vector is scored exactly. Returned keys are
- * always exact. Order: key descending, then id ascending. */
+ * always exact. Order: key descending, then id ascending.
+ *
+ * Sparse vectors: search_sparse.c; multivectors: search_multi.c. A point without the vector is in
+ * no answer. */
 #ifndef KITH_INDEX_SEARCH_H
 #define KITH_INDEX_SEARCH_H
 
@@ -19,10 +22,14 @@ struct search_workspace *search_workspace_new(void);
 void search_workspace_free(struct search_workspace *workspace);
 
 struct search_request {
-    uint16_t vector_number; /* of a dense vector */
-    const float *vector;    /* float[dim], finite; Cosine: normalised */
-    uint64_t limit;         /* results wanted, clamped to the live points */
-    uint64_t offset;        /* best ones left out */
+    uint16_t vector_number;
+    /* Finite; Cosine: normalised. Dense: float[dim]; of a multivector float[vector_count][dim]; of
+     * a sparse one its values float[vector_count] and their indices, ascending */
+    const float *vector;
+    const uint32_t *indices;
+    size_t vector_count;
+    uint64_t limit;  /* results wanted, clamped to the live points */
+    uint64_t offset; /* best ones left out */
     bool has_threshold;
     float threshold_score;          /* client score; strictly better ones are kept */
     bool exact;                     /* score every live vector exactly */

@@ -14,6 +14,7 @@
 #include "index/value.h"
 #include "index/verify_fields.h"
 #include "index/verify_lanes.h"
+#include "index/verify_lists.h"
 
 #define REPORTS_OF_A_KIND_MAX 1000u
 #define IDS_AT_ONCE 256u
@@ -100,6 +101,11 @@ static enum error survivable(enum error error)
 
 /* ---- lanes ---- */
 
+static void list_problem(void *context, const char *text)
+{
+    problem(context, KIND_VECTOR, "%s", text);
+}
+
 static void lane_problem(void *context, const char *text)
 {
     problem(context, KIND_BLOCK_CODE, "%s", text);
@@ -116,7 +122,8 @@ static void lane_next(struct verify *verify, struct verify_vector *of)
     const struct lane_place *before = walk->place;
     walk->place = &walk->list.places[walk->next++];
     walk->slot = walk->place->slot;
-    if (before != NULL && before->slot == walk->slot) {
+    if (before != NULL && before->slot == walk->slot &&
+        of->vector->settings->kind != VECTOR_MULTI) {
         problem(verify, KIND_BLOCK_CODE, "slot %" PRIu64 " has more than one block code",
                 walk->slot);
     }
@@ -255,6 +262,61 @@ static enum error check_vector(struct verify *verify, struct verify_vector *of, 
     return readable ? check_block_code(verify, of, slot, rotated) : OK;
 }
 
+/* A multivector: the code of each row stands where the one before is followed. */
+static enum error check_multi(struct verify *verify, struct verify_vector *of, uint64_t slot)
+{
+    struct stored_vector stored;
+    enum error error = view_stored(&verify->view, of->vector->number, slot, &stored);
+    const bool readable =
+        error == OK && stored.dim == of->vector->settings->dim && stored.count > 0;
+    if (!readable) {
+        problem(verify, KIND_VECTOR, "vector of slot %" PRIu64 ": %s", slot, error_text(error));
+        return survivable(error);
+    }
+    lane_seek(verify, of, slot);
+    for (uint32_t i = 0; i < stored.count && error == OK; i++) {
+        if (of->walk.ended || of->walk.slot != slot) {
+            problem(verify, KIND_BLOCK_CODE,
+                    "row %" PRIu32 " of slot %" PRIu64 " has no block code", i, slot);
+            break;
+        }
+        const float *rotated = encode_rotate(
+            of->vector, stored.data + (size_t)i * stored.dim * sizeof(float), &verify->scratch);
+        error = check_block_code(verify, of, slot, rotated);
+        of->walk.pending = false;
+        lane_next(verify, of);
+    }
+    if (!of->walk.ended && of->walk.slot == slot) {
+        problem(verify, KIND_BLOCK_CODE, "slot %" PRIu64 " has more block codes than rows", slot);
+    }
+    return error;
+}
+
+static enum error check_sparse(struct verify *verify, struct verify_vector *of, uint64_t slot)
+{
+    struct stored_vector stored;
+    const enum error error = view_stored(&verify->view, of->vector->number, slot, &stored);
+    if (error != OK || stored.dim != 0) {
+        problem(verify, KIND_VECTOR, "vector of slot %" PRIu64 ": %s", slot, error_text(error));
+    }
+    return survivable(error);
+}
+
+static enum error check_by_kind(struct verify *verify, struct verify_vector *of, uint64_t slot)
+{
+    switch (of->vector->settings->kind) {
+    case VECTOR_DENSE:
+        return check_vector(verify, of, slot);
+    case VECTOR_MULTI:
+        return check_multi(verify, of, slot);
+    case VECTOR_SPARSE:
+        return check_sparse(verify, of, slot);
+    case VECTOR_NONE:
+        break;
+    }
+    return OK;
+}
+
 /* ---- rows ---- */
 
 static enum error check_row_id(struct verify *verify, uint64_t slot, const struct point_row *row)
@@ -273,14 +335,14 @@ static enum error check_row_vectors(struct verify *verify, uint64_t slot,
     enum error error = OK;
     for (uint32_t i = vector_set_next(vectors, 0); i < COLLECTION_VECTORS_MAX && error == OK;
          i = vector_set_next(vectors, i + 1)) {
-        if (i >= verify->vector_count || verify->vectors[i].vector->codec == NULL) {
+        if (i >= verify->vector_count) {
             problem(verify, KIND_ROW,
                     "slot %" PRIu64 " has a vector of number %" PRIu32 ", which there is not", slot,
                     i);
             continue;
         }
         verify->vectors[i].vectors++;
-        error = check_vector(verify, &verify->vectors[i], slot);
+        error = check_by_kind(verify, &verify->vectors[i], slot);
     }
     return error;
 }
@@ -407,7 +469,9 @@ static void check_vector_counters(struct verify *verify, const struct verify_vec
     const struct vector_counters *counters = view_vector_counters(&verify->view, number);
     const uint64_t next_slot = view_counters(&verify->view)->next_slot;
     check_counter(verify, "vectors", counters->vector_count, of->vectors);
-    check_counter(verify, "dead codes", counters->dead_count, of->dead_lanes);
+    if (of->vector->codec != NULL) {
+        check_counter(verify, "dead codes", counters->dead_count, of->dead_lanes);
+    }
     if (of->any && of->last_slot >= next_slot) {
         problem(verify, KIND_COUNTER, "slot %" PRIu64 " has a vector, but the next is %" PRIu64,
                 of->last_slot, next_slot);
@@ -430,12 +494,17 @@ static enum error finish_vectors(struct verify *verify)
     enum error error = OK;
     for (uint32_t i = 0; i < verify->vector_count && error == OK; i++) {
         struct verify_vector *of = &verify->vectors[i];
-        if (of->vector->codec == NULL) {
-            continue;
+        const enum vector_kind kind = of->vector->settings->kind;
+        if (of->vector->codec != NULL) {
+            lane_seek(verify, of, UINT64_MAX);
         }
-        lane_seek(verify, of, UINT64_MAX);
-        verify->walked = of;
-        error = view_each_vector(&verify->view, of->vector->number, check_stored_vector, verify);
+        if (kind == VECTOR_DENSE) {
+            verify->walked = of;
+            error =
+                view_each_vector(&verify->view, of->vector->number, check_stored_vector, verify);
+        } else if (kind != VECTOR_NONE) {
+            error = lists_verify(of->vector, &verify->view, list_problem, verify);
+        }
     }
     return error;
 }

@@ -158,7 +158,14 @@ static enum error add_partitions(const struct loading *loading)
 static int compare_places(const void *a, const void *b)
 {
     const struct lane_place *x = a, *y = b;
-    return x->slot < y->slot ? -1 : x->slot > y->slot;
+    if (x->slot != y->slot) {
+        return x->slot < y->slot ? -1 : 1;
+    }
+    /* Rows of a multivector stand in their order. */
+    if (x->home != y->home) {
+        return x->home < y->home ? -1 : 1;
+    }
+    return x->lane < y->lane ? -1 : x->lane > y->lane;
 }
 
 enum error lane_list_load(struct lane_list *list, const struct collection_vector *vector,

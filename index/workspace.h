@@ -17,6 +17,9 @@ struct search_workspace {
     struct scratch entries;    /* struct topk_entry[k] */
     struct scratch excluded;   /* u64 slots */
     struct scratch mask;       /* search.c: bits of the slots a filter leaves */
+    struct scratch sums;       /* search_sparse.c: zero between searches */
+    struct scratch multi;      /* search_multi.c */
+    struct scratch queries;    /* search_multi.c: a struct codec_query for each row */
     struct centre_query centres;
 };
 

@@ -59,8 +59,6 @@ static void judge_vector(struct judgement *judgement, struct span params, const 
         return;
     *clean = value_end(&builder);
     judge_quantization(judgement, *clean, arena_format(judgement->arena, "%s.", path));
-    if (member(*clean, "multivector_config").bytes > 0)
-        judge_wrong(judgement, "%s.multivector_config: multivectors are not supported yet", path);
 }
 
 /* One VectorParams, or a map of them: a map has objects under whatever names it has. */
@@ -130,24 +128,33 @@ static void judge_vectors(struct judgement *judgement, struct creation *creation
         judge_vector_map(judgement, vectors, creation);
 }
 
-static void judge_sparse(struct judgement *judgement, struct span clean)
+static void judge_sparse(struct judgement *judgement, struct creation *creation)
 {
-    struct span sparse = member(clean, "sparse_vectors"), name, params;
+    struct span sparse = member(creation->clean, "sparse_vectors"), name, params;
     struct value_cursor cursor;
-    struct value_builder builder;
     if (sparse.bytes == 0)
         return;
     value_walk(sparse, &cursor);
     while (value_next(&cursor, &name, &params)) {
+        struct value_builder builder, empty;
         value_begin(&builder, judgement->arena);
-        if (value_kind(params) == VALUE_OBJECT)
-            control_judge(sparse_schema, params, "sparse_vectors.?", judgement, &builder);
-        else if (value_kind(params) != VALUE_NULL)
+        if (value_kind(params) == VALUE_NULL) {
+            value_begin(&empty, judgement->arena);
+            if (value_open_object(&empty) == OK)
+                value_close(&empty);
+            params = value_end(&empty);
+        }
+        if (value_kind(params) != VALUE_OBJECT)
             judge_format(judgement, "sparse_vectors.?: expected a map");
+        else
+            control_judge(sparse_schema, params, "sparse_vectors.?", judgement, &builder);
+        if (judgement->format != NULL)
+            return;
         if (name.bytes == 0)
             judge_wrong(judgement, "Sparse vector name cannot be empty");
-        judge_wrong(judgement, "sparse_vectors.%.*s: sparse vectors are not supported yet",
-                    (int)(name.bytes < 200 ? name.bytes : 200), (const char *)name.data);
+        struct created_vector *vector = add_vector(judgement, creation, name);
+        vector->clean = value_end(&builder);
+        vector->sparse = true;
     }
 }
 
@@ -169,7 +176,7 @@ static void judge_creation(struct judgement *judgement, struct span body, struct
     creation->clean = value_end(&builder);
     judge_quantization(judgement, creation->clean, "");
     judge_vectors(judgement, creation);
-    judge_sparse(judgement, creation->clean);
+    judge_sparse(judgement, creation);
     judge_unbuilt(judgement, creation->clean);
 }
 
@@ -260,7 +267,10 @@ static struct span config_text(struct arena *arena, const struct creation *creat
     put_given(&text, clean, "write_consistency_factor", "1");
     put_given(&text, clean, "on_disk_payload", "true");
     put_given(&text, clean, "payload", NULL);
-    put_given(&text, clean, "sparse_vectors", NULL);
+    if (member(clean, "sparse_vectors").bytes > 0) {
+        text_puts(&text, ",\"sparse_vectors\":");
+        put_vectors(&text, creation, true);
+    }
     text_puts(&text, "},\"hnsw_config\":");
     put_merged(&text, arena, hnsw_defaults, member(clean, "hnsw_config"));
     text_puts(&text, ",\"optimizer_config\":");
@@ -287,10 +297,18 @@ static uint64_t draw_seed(void)
 
 static void vector_fill(const struct created_vector *created, struct vector_settings *vector)
 {
+    if (created->sparse) {
+        *vector = (struct vector_settings){.name = created->name,
+                                           .kind = VECTOR_SPARSE,
+                                           .metric = METRIC_DOT,
+                                           .idf = member_is(created->clean, "modifier", "idf")};
+        return;
+    }
     struct span distance = value_string(member(created->clean, "distance"));
     *vector = (struct vector_settings){
         .name = created->name,
-        .kind = VECTOR_DENSE,
+        .kind =
+            member(created->clean, "multivector_config").bytes > 0 ? VECTOR_MULTI : VECTOR_DENSE,
         .dim = (uint32_t)value_integer(member(created->clean, "size")),
         .seed = draw_seed(),
     };

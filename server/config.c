@@ -96,6 +96,8 @@ static const struct option options[] = {
      "codes of a vector from which on they are divided into partitions"},
     {"index.partition_codes", OPTION_U32, AT(database.partition_codes), 0, 65536,
      "codes a partition aims at; 0: what the dims suggest"},
+    {"index.sparse_tail_points", OPTION_U32, AT(database.sparse_tail_points), 1, 65536,
+     "most points of a sparse vector outside its posting lists"},
     {"index.plan_bytes", OPTION_BYTES, AT(database.plan_bytes), 4 * KIB, GIB,
      "written by a step of maintenance, about"},
     {"planner.enabled", OPTION_BOOL, AT(planner.enabled), 0, 1,

@@ -160,10 +160,41 @@ static enum error put_payload(const struct selectors *selectors, struct span pay
     return OK;
 }
 
+static void put_sparse(const struct stored_vector *stored, struct text *out)
+{
+    text_puts(out, "{\"indices\":[");
+    for (uint32_t i = 0; i < stored->count; i++) {
+        text_puts(out, i == 0 ? "" : ",");
+        text_u64(out, load32(stored->data + (size_t)i * 4));
+    }
+    text_puts(out, "],\"values\":");
+    text_floats(out, stored->data + (size_t)stored->count * 4, stored->count);
+    text_puts(out, "}");
+}
+
+static void put_multi(const struct stored_vector *stored, struct text *out)
+{
+    text_puts(out, "[");
+    for (uint32_t i = 0; i < stored->count; i++) {
+        text_puts(out, i == 0 ? "" : ",");
+        text_floats(out, stored->data + (size_t)i * stored->dim * sizeof(float), stored->dim);
+    }
+    text_puts(out, "]");
+}
+
 /* The stored vector of one number. */
 static enum error put_vector(const struct view *view, uint64_t slot, uint16_t number,
                              const struct vector_settings *settings, struct text *out)
 {
+    if (settings->kind != VECTOR_DENSE) {
+        struct stored_vector kept;
+        const enum error failed = view_stored(view, number, slot, &kept);
+        if (failed == OK && kept.dim == settings->dim)
+            (settings->kind == VECTOR_SPARSE ? put_sparse : put_multi)(&kept, out);
+        return failed == ERROR_NOT_FOUND || (failed == OK && kept.dim != settings->dim)
+                   ? ERROR_CORRUPT
+                   : failed;
+    }
     struct vector_row stored;
     enum error error = view_vector(view, number, slot, &stored);
     if (error == OK)

@@ -291,6 +291,18 @@ static enum error check_posting(struct walk *walk, struct span key, struct span 
     return OK;
 }
 
+static enum error check_vector(struct walk *walk, struct span key, struct span value)
+{
+    check_value((const struct check *)walk, key, value, KIND_VECTOR, FORMAT_HEADER_BYTES + 8);
+    return OK;
+}
+
+static enum error check_list(struct walk *walk, struct span key, struct span value)
+{
+    check_value((const struct check *)walk, key, value, KIND_LIST, FORMAT_HEADER_BYTES + 16);
+    return OK;
+}
+
 enum error view_check_all(const struct view *view, void (*report)(void *context, const char *text),
                           void *context)
 {
@@ -302,7 +314,8 @@ enum error view_check_all(const struct view *view, void (*report)(void *context,
         {"main", TABLE_MAIN, check_main},        {"ids", TABLE_IDS, check_id},
         {"rows", TABLE_ROWS, check_row},         {"runs", TABLE_RUNS, check_run},
         {"blocks", TABLE_BLOCKS, check_blocks},  {"parts", TABLE_PARTITIONS, check_partition},
-        {"fields", TABLE_FIELDS, check_posting},
+        {"fields", TABLE_FIELDS, check_posting}, {"vectors", TABLE_VECTORS, check_vector},
+        {"lists", TABLE_LISTS, check_list},
     };
     enum error error = OK;
     for (size_t i = 0; i < sizeof tables / sizeof *tables && error == OK; i++) {

@@ -20,8 +20,8 @@
 #define SHAPE_CODE_BYTES_MAX 65536u
 #define SHAPE_BLOCK_BYTES_MAX (1u << 20)
 
-static const char *const table_names[TABLE_COUNT] = {NULL,     "ids",   "rows",  "runs",
-                                                     "blocks", "parts", "fields"};
+static const char *const table_names[TABLE_COUNT] = {NULL,    "ids",    "rows",    "runs", "blocks",
+                                                     "parts", "fields", "vectors", "lists"};
 
 char *environment_path(const struct store *store, uint64_t directory)
 {

@@ -31,6 +31,8 @@ enum table {
     TABLE_BLOCKS,
     TABLE_PARTITIONS,
     TABLE_FIELDS,
+    TABLE_VECTORS,
+    TABLE_LISTS,
     TABLE_COUNT
 };
 
@@ -224,6 +226,9 @@ void write_note(struct write *write, enum change_kind kind, uint16_t vector, uin
 /* mdb_put with MDB_RESERVE: *value is where to write. */
 enum error write_reserve(struct write *write, enum table table, struct span key, size_t bytes,
                          unsigned flags, uint8_t **value) MUST_CHECK;
+/* May what LMDB hands out in this transaction be read? Pages it has touched are in memory; others
+ * must be inside the file. */
+bool write_holds(const struct write *write, const MDB_val *found);
 /* A value as this transaction sees it; valid until the next put. Not checked. */
 enum error write_get(struct write *write, enum table table, struct span key,
                      struct span *value) MUST_CHECK;

@@ -76,6 +76,16 @@ struct key key_blocks(uint16_t vector, uint64_t generation, uint64_t value)
     return key;
 }
 
+struct key key_list(uint16_t vector, uint32_t index, uint64_t first_slot)
+{
+    struct key key = {{0}, 0};
+    key_add16(&key, vector);
+    store32(key.bytes + key.count, __builtin_bswap32(index));
+    key.count += 4;
+    key_add64(&key, first_slot);
+    return key;
+}
+
 bool key_to_id(struct span key, struct point_id *id)
 {
     const bool number = key.bytes == 9 && key.data[0] == POINT_ID_NUMBER;

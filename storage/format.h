@@ -9,9 +9,9 @@
  *     03                     NEXT      header, u64 next directory number
  *     04 alias[1..255]       ALIAS     header, name of a collection[1..255]
  *
- * DIR/collections/N, tables "ids", "rows", "runs", "blocks", "parts", "fields", and the main table
- * for what is small or few: its leaf is written by every commit anyway. V is the vector's number,
- * u16.
+ * DIR/collections/N, tables "ids", "rows", "runs", "blocks", "parts", "fields", "vectors", "lists",
+ * and the main table for what is small or few: its leaf is written by every commit anyway. V is the
+ * vector's number, u16.
  *
  *     table   key                      value
  *     main    01                       COLLECTION  header, u64 directory number
@@ -36,6 +36,12 @@
  *     runs    V u64 first slot         RUN         whole pages
  *     blocks  V u64 gen. u64 value     BLOCKS      whole pages
  *     parts   V u64 index              PARTITION   whole pages; flags: index/plan_private.h
+ *     vectors V u64 slot               VECTOR      header, u32 dim, u32 count; f32[count][dim] of a
+ *                                                  multivector; dim 0: u32 index[count], ascending,
+ *                                                  f32 value[count] of a sparse vector
+ *     lists   V u32 index u64 slot     LIST        header, u32 count (1 to 240), u32 0;
+ *                                                  (u32 slot - the key's slot, f32 value)[count] of
+ *                                                  sparse vectors, ascending; the first is 0
  *     fields  u32 field, value's key,  POSTING     header, u32 count, u32 0, then the places of the
  *             u64 chunk                            slots in their chunk of 16,384: u16[count]
  *                                                  ascending, or from 1,025 on 2,048 bytes of bits
@@ -142,6 +148,8 @@ enum value_kind {
     KIND_MOVED = 15,
     KIND_FIELD = 16,
     KIND_POSTING = 17,
+    KIND_VECTOR = 18,
+    KIND_LIST = 19,
     KIND_ALIAS = 20,
 };
 
@@ -177,6 +185,7 @@ struct key key_id(const struct point_id *id);
 struct key key_row(uint64_t slot);
 struct key key_run(uint16_t vector, uint64_t first_slot);
 struct key key_blocks(uint16_t vector, uint64_t generation, uint64_t value);
+struct key key_list(uint16_t vector, uint32_t index, uint64_t first_slot);
 
 /* A key of table ids; false when it is none. */
 bool key_to_id(struct span key, struct point_id *id);

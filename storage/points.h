@@ -37,6 +37,11 @@ struct vector_counters {
     uint64_t partition_stamp; /* grows by one with every commit that changes partitions */
     uint64_t sealed_codes;    /* of all generations sealed so far, dropped ones too */
     uint64_t frozen_codes;    /* the same at the time of the newest epoch */
+    /* of a sparse vector: dead_count counts dead slots in posting lists */
+    uint64_t tail_slot;  /* slots from here on are in no posting list yet */
+    uint64_t tail_count; /* live points of them that have it */
+    uint64_t sweep_dead; /* dead_count when the sweep of the lists began; 0: none is under way */
+    uint64_t sweep_index, sweep_slot; /* where it goes on */
 };
 
 /* Which vectors a point has. */

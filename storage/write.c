@@ -146,6 +146,14 @@ enum error write_reserve(struct write *write, enum table table, struct span key,
     return result == 0 ? OK : write_fail(write, result);
 }
 
+bool write_holds(const struct write *write, const MDB_val *found)
+{
+    const struct version *current = atomic_load(&write->environment->current);
+    const struct extent map = {current->extent.base, atomic_load(&write->environment->map_bytes)};
+    return !extent_holds(&map, found->mv_data, 1) ||
+           extent_holds(&current->extent, found->mv_data, found->mv_size);
+}
+
 enum error write_get(struct write *write, enum table table, struct span key, struct span *value)
 {
     MDB_val lmdb_key = lmdb_value(key), found;
@@ -154,11 +162,7 @@ enum error write_get(struct write *write, enum table table, struct span key, str
     if (result != 0) {
         return error_of_lmdb(result);
     }
-    /* Pages this transaction has touched are in memory; others must be inside the file. */
-    const struct version *current = atomic_load(&write->environment->current);
-    const struct extent map = {current->extent.base, atomic_load(&write->environment->map_bytes)};
-    if (extent_holds(&map, found.mv_data, 1) &&
-        !extent_holds(&current->extent, found.mv_data, found.mv_size)) {
+    if (!write_holds(write, &found)) {
         return ERROR_CORRUPT;
     }
     *value = span_of_lmdb(&found);

@@ -20,12 +20,23 @@ RESTART_SECONDS = 1.0
 KILLED_BY_FAILPOINT = 86
 WORKLOAD_STEPS = 60
 SMALL = {"index.first_generation_codes": 64, "index.generation_codes": 512,
-         "index.partition_start_codes": 128, "index.partition_codes": 16, "index.plan_bytes": 16384}
+         "index.partition_start_codes": 128, "index.partition_codes": 16, "index.plan_bytes": 16384,
+         "index.sparse_tail_points": 32}
 
 
 def vector(key):
     rng = random.Random(key)
     return [rng.gauss(0, 1) for _ in range(DIM)]
+
+
+def words(key):
+    rng = random.Random(key)
+    return {"indices": sorted(rng.sample(range(60), 8)), "values": [rng.randrange(1, 9) / 2 for _ in range(8)]}
+
+
+def vectors(key):
+    """Of every kind: dense, sparse, and a multivector of two rows."""
+    return {"": vector(key), "words": words(key), "rows": [vector(key)[:3], vector(key)[3:6]]}
 
 
 class Ingest(threading.Thread):
@@ -46,7 +57,7 @@ class Ingest(threading.Thread):
         headers, self.in_steps = {}, kind < 0.05
         if kind < 0.05:
             content = {i: "%d-%d" % (serial, k) for k, i in enumerate(ids)}
-            lines = (json.dumps({"id": i, "vector": vector(content[i]), "payload": {"content": content[i]}})
+            lines = (json.dumps({"id": i, "vector": vectors(content[i]), "payload": {"content": content[i]}})
                      for i in content)
             headers = {"Content-Type": "application/x-ndjson"}
             call = ("POST", "/collections/c/bulk", "\n".join(lines).encode())
@@ -55,7 +66,7 @@ class Ingest(threading.Thread):
             call = ("POST", "/collections/c/points/delete?wait=true", {"points": ids})
         else:
             content = {i: "%d-%d" % (serial, k) for k, i in enumerate(ids)}
-            points = [{"id": i, "vector": vector(content[i]), "payload": {"content": content[i]}}
+            points = [{"id": i, "vector": vectors(content[i]), "payload": {"content": content[i]}}
                       for i in content]
             call = ("PUT", "/collections/c/points?wait=%s" % self.random.choice(["true", "false"]),
                     {"points": points})
@@ -121,8 +132,12 @@ def check(server, acked, threads):
     for i in sample:
         v = vector(points[i]["payload"]["content"])
         norm = sum(x * x for x in v) ** 0.5
-        worst = max(abs(a / norm - b) for a, b in zip(v, points[i]["vector"]))
+        stored = points[i]["vector"]
+        worst = max(abs(a / norm - b) for a, b in zip(v, stored[""]))
         assert worst < 1e-6, "point %d: not its vector" % i
+        assert stored["words"] == words(points[i]["payload"]["content"]), "point %d: not its words" % i
+        worst = max(abs(a - b) for a, b in zip(v, stored["rows"][0] + stored["rows"][1]))
+        assert worst < 1e-6, "point %d: not its rows" % i
     return len(points)
 
 
@@ -153,7 +168,10 @@ def cycle(server, acked, seed, after):
 
 
 def create(server):
-    server.result("PUT", "/collections/c", {"vectors": {"size": DIM, "distance": "Cosine"}})
+    server.result("PUT", "/collections/c", {
+        "vectors": {"": {"size": DIM, "distance": "Cosine"},
+                    "rows": {"size": 3, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}},
+        "sparse_vectors": {"words": {"modifier": "idf"}}})
 
 
 def kill_cycles(count, seed):

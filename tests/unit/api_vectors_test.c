@@ -131,6 +131,93 @@ static void test_search_by_name(void **state)
                  "Wrong input: Vector dimension error: expected dim: 3, got 2");
 }
 
+static void test_sparse(void **state)
+{
+    (void)state;
+    create("sparse", "{\"sparse_vectors\":{\"s\":{\"index\":{\"on_disk\":true}},"
+                     "\"t\":{\"modifier\":\"idf\"}}}");
+    json_t *info = call_result_of(&server, "GET", "/collections/sparse", "");
+    json_t *params = json_object_get(json_object_get(info, "config"), "params");
+    json_t *text = json_object_get(json_object_get(params, "sparse_vectors"), "t");
+    assert_string_equal(json_string_value(json_object_get(text, "modifier")), "idf");
+    json_decref(info);
+    upsert("sparse",
+           "{\"points\":[{\"id\":1,\"vector\":{\"s\":{\"values\":[1,2],\"indices\":[9,4]},"
+           "\"t\":{\"indices\":[1,2],\"values\":[1,1]}}},"
+           "{\"id\":2,\"vector\":{\"s\":{\"indices\":[4294967295,4],\"values\":[1,-1]},"
+           "\"t\":{\"indices\":[1],\"values\":[1]}}},"
+           "{\"id\":3,\"vector\":{\"s\":{\"indices\":[],\"values\":[]}}}]}");
+    expect_points(
+        "sparse", "{\"ids\":[1,2,3],\"with_payload\":false,\"with_vector\":[\"s\"]}",
+        "[{\"id\":1,\"vector\":{\"s\":{\"indices\":[4,9],\"values\":[2.0,1.0]}}},"
+        "{\"id\":2,\"vector\":{\"s\":{\"indices\":[4,4294967295],\"values\":[-1.0,1.0]}}},"
+        "{\"id\":3,\"vector\":{\"s\":{\"indices\":[],\"values\":[]}}}]");
+    const char *path = "/collections/sparse/points/query";
+    expect_result(&server, "POST", path,
+                  "{\"query\":{\"indices\":[9,4],\"values\":[1,10]},\"using\":\"s\"}",
+                  "{\"points\":[{\"id\":1,\"version\":1,\"score\":21.0},"
+                  "{\"id\":2,\"version\":1,\"score\":-10.0}]}");
+    expect_result(&server, "POST", path,
+                  "{\"query\":{\"indices\":[9],\"values\":[1]},\"using\":\"s\"}",
+                  "{\"points\":[{\"id\":1,\"version\":1,\"score\":1.0}]}");
+    expect_result(&server, "POST", path, "{\"query\":2,\"using\":\"s\"}",
+                  "{\"points\":[{\"id\":1,\"version\":1,\"score\":-2.0}]}");
+    expect_result(&server, "POST", path,
+                  "{\"query\":{\"indices\":[7],\"values\":[1]},\"using\":\"s\"}",
+                  "{\"points\":[]}");
+    /* ln(1.2) for what both have, ln(2) for what one of two has */
+    expect_result(&server, "POST", path,
+                  "{\"query\":{\"indices\":[1,2],\"values\":[1,1]},\"using\":\"t\"}",
+                  "{\"points\":[{\"id\":1,\"version\":1,\"score\":0.87546873},"
+                  "{\"id\":2,\"version\":1,\"score\":0.18232156}]}");
+    expect_error(&server, "POST", path, "{\"query\":[1,2],\"using\":\"s\"}", 400,
+                 "Wrong input: Conversion between sparse and regular vectors failed");
+    expect_error(
+        &server, "PUT", "/collections/sparse/points",
+        "{\"points\":[{\"id\":1,\"vector\":{}},{\"id\":1,\"vector\":{\"s\":{\"indices\":[1,1],"
+        "\"values\":[1,2]}}}]}",
+        422,
+        "Validation error in JSON body: [points[1].vector.?.indices: Validation error: must "
+        "be unique [{}]]");
+    expect_error(
+        &server, "PUT", "/collections/sparse/points",
+        "{\"points\":[{\"id\":1,\"vector\":{\"s\":{\"indices\":[1],\"values\":[1,2]}}}]}", 422,
+        "Validation error in JSON body: [points[0].vector.?.values: Validation error: must "
+        "be the same length as indices [{}]]");
+    expect_error(&server, "PUT", "/collections/sparse/points",
+                 "{\"points\":[{\"id\":1,\"vector\":{\"s\":[1,2]}}]}", 400,
+                 "Wrong input: Conversion between sparse and regular vectors failed (points[0])");
+    expect_error(&server, "PUT", "/collections/sparse/points",
+                 "{\"points\":[{\"id\":1,\"vector\":[1,2]}]}", 400,
+                 "Wrong input: Not existing vector name error:  (points[0])");
+}
+
+static void test_multi(void **state)
+{
+    (void)state;
+    create("multi", "{\"vectors\":{\"size\":2,\"distance\":\"Dot\",\"multivector_config\":"
+                    "{\"comparator\":\"max_sim\"}}}");
+    upsert("multi",
+           "{\"points\":[{\"id\":1,\"vector\":[[1,2],[3,4]]},{\"id\":2,\"vector\":[[5,-5]]},"
+           "{\"id\":3,\"vector\":[1,1]},{\"id\":4,\"vector\":{}}]}");
+    expect_points("multi", "{\"ids\":[1,2,3,4],\"with_payload\":false,\"with_vector\":true}",
+                  "[{\"id\":1,\"vector\":[[1.0,2.0],[3.0,4.0]]},{\"id\":2,\"vector\":[[5.0,-5.0]]},"
+                  "{\"id\":3,\"vector\":[[1.0,1.0]]},{\"id\":4,\"vector\":{}}]");
+    expect_result(
+        &server, "POST", "/collections/multi/points/query", "{\"query\":[[1,0],[0,1]]}",
+        "{\"points\":[{\"id\":1,\"version\":1,\"score\":7.0},"
+        "{\"id\":3,\"version\":1,\"score\":2.0},{\"id\":2,\"version\":1,\"score\":0.0}]}");
+    expect_result(&server, "POST", "/collections/multi/points/query", "{\"query\":3}",
+                  "{\"points\":[{\"id\":1,\"version\":1,\"score\":7.0},"
+                  "{\"id\":2,\"version\":1,\"score\":0.0}]}");
+    const char *path = "/collections/multi/points";
+    expect_error(&server, "PUT", path, "{\"points\":[{\"id\":1,\"vector\":[[1,2],[3]]}]}", 400,
+                 "Wrong input: Vector dimension error: expected dim: 2, got 1 (points[0])");
+    expect_error(
+        &server, "PUT", path, "{\"points\":[{\"id\":1,\"vector\":[]}]}", 422,
+        "Validation error in JSON body: [points[0].vector: multivector must not be empty]");
+}
+
 static void test_info_counts_all(void **state)
 {
     (void)state;
@@ -207,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_subset),       cmocka_unit_test(test_columns),
         cmocka_unit_test(test_default_in_a_map), cmocka_unit_test(test_default_beside_named),
+        cmocka_unit_test(test_sparse),           cmocka_unit_test(test_multi),
         cmocka_unit_test(test_search_by_name),   cmocka_unit_test(test_info_counts_all),
         cmocka_unit_test(test_refusals),
     };
