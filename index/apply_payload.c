@@ -93,6 +93,8 @@ static enum error edit(const struct apply_clauses *clauses, struct span payload,
         return OK;
     case OP_UPSERT:
     case OP_DELETE:
+    case OP_VECTORS_UPDATE:
+    case OP_VECTORS_DELETE:
     case OP_FIELD_DEFINE:
     case OP_FIELD_DROP:
     case OP_GROUP:

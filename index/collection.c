@@ -282,7 +282,8 @@ enum error collection_encode(struct collection *collection, uint32_t reader, str
         return encode_group(collection, reader, header.point_count, points, arena, workspace,
                             encoded);
     }
-    if (error != OK || header.vector_count == 0) {
+    /* Changed vectors go to new slots with those that stay: the writer makes their codes. */
+    if (error != OK || header.vector_count == 0 || header.kind != OP_UPSERT) {
         return error;
     }
     error = count_codes(collection, &header, points, counts);

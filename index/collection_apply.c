@@ -70,8 +70,8 @@ enum error apply_note_payload(struct apply *apply, uint64_t slot, struct span be
 
 /* ---- one point ---- */
 
-static enum error point_remove(struct apply *apply, uint64_t slot, const struct point_id *id,
-                               bool remove_id)
+enum error apply_point_remove(struct apply *apply, uint64_t slot, const struct point_id *id,
+                              bool remove_id)
 {
     struct counters *counters = apply->counters;
     struct vector_set vectors;
@@ -90,32 +90,14 @@ static enum error point_remove(struct apply *apply, uint64_t slot, const struct 
     return apply_vectors_remove(apply, slot, &vectors);
 }
 
-static enum error point_upsert(struct apply *apply, const struct op_point *point,
-                               const struct apply_clauses *clauses, struct op_codes *codes,
-                               uint32_t *changed)
+enum error apply_point_insert(struct apply *apply, const struct op_point *point,
+                              struct op_codes *codes)
 {
     struct counters *counters = apply->counters;
-    uint64_t earlier = 0;
-    enum error error = write_slot(apply->write, &point->id, &earlier);
-    if (error == OK || error == ERROR_NOT_FOUND) {
-        bool admit;
-        const enum error failed = apply_clauses_admit(apply, clauses, error == OK, earlier, &admit);
-        if (failed != OK || !admit) {
-            return failed != OK ? failed : apply_vectors_skip(apply, point->vectors, codes);
-        }
-    }
-    if (error == OK) {
-        error = point_remove(apply, earlier, &point->id, false);
-    } else if (error == ERROR_NOT_FOUND) {
-        error = OK;
-    }
-    if (error != OK) {
-        return error;
-    }
     const uint64_t slot = counters->next_slot++;
     struct point_row row = {
         .id = point->id, .version = counters->operation, .payload = point->payload};
-    error = apply_vectors_check(apply, point->vectors, &row.vectors);
+    enum error error = apply_vectors_check(apply, point->vectors, &row.vectors);
     if (error == OK) {
         error = write_point(apply->write, slot, &row);
     }
@@ -127,8 +109,32 @@ static enum error point_upsert(struct apply *apply, const struct op_point *point
     }
     counters->point_count++;
     counters->id_hash ^= point_hash(&point->id, slot);
-    ++*changed;
     return error;
+}
+
+static enum error point_upsert(struct apply *apply, const struct op_point *point,
+                               const struct apply_clauses *clauses, struct op_codes *codes,
+                               uint32_t *changed)
+{
+    uint64_t earlier = 0;
+    enum error error = write_slot(apply->write, &point->id, &earlier);
+    if (error == OK || error == ERROR_NOT_FOUND) {
+        bool admit;
+        const enum error failed = apply_clauses_admit(apply, clauses, error == OK, earlier, &admit);
+        if (failed != OK || !admit) {
+            return failed != OK ? failed : apply_vectors_skip(apply, point->vectors, codes);
+        }
+    }
+    if (error == OK) {
+        error = apply_point_remove(apply, earlier, &point->id, false);
+    } else if (error == ERROR_NOT_FOUND) {
+        error = OK;
+    }
+    if (error != OK) {
+        return error;
+    }
+    ++*changed;
+    return apply_point_insert(apply, point, codes);
 }
 
 static enum error point_delete(struct apply *apply, const struct apply_clauses *clauses,
@@ -144,7 +150,7 @@ static enum error point_delete(struct apply *apply, const struct apply_clauses *
         return error == ERROR_NOT_FOUND ? OK : error;
     }
     ++*removed;
-    return point_remove(apply, slot, id, true);
+    return apply_point_remove(apply, slot, id, true);
 }
 
 /* ---- ops ---- */
@@ -161,6 +167,8 @@ static enum error apply_points(struct apply *apply, const struct apply_clauses *
             error = point_upsert(apply, &point, clauses, &codes, &item->points_changed);
         } else if (header->kind == OP_DELETE) {
             error = point_delete(apply, clauses, &point.id, &item->points_changed);
+        } else if (header->kind == OP_VECTORS_UPDATE || header->kind == OP_VECTORS_DELETE) {
+            error = apply_vectors_change(apply, clauses, &point, item);
         } else {
             error = apply_payload(apply, clauses, &point.id, item);
         }
@@ -247,6 +255,7 @@ enum error collection_apply(struct collection *collection, struct apply_item *it
     struct apply apply = {.collection = collection,
                           .scratch = database_apply_scratch(collection->database)};
     field_changes_init(&apply.fields);
+    arena_init(&apply.arena);
     enum error error = apply_begin(&apply);
     for (size_t i = 0; i < item_count && error == OK; i++) {
         error = apply_op(&apply, &items[i]);
@@ -262,6 +271,7 @@ enum error collection_apply(struct collection *collection, struct apply_item *it
         error = field_changes_flush(&apply.fields, apply.write);
     }
     field_changes_release(&apply.fields);
+    arena_release(&apply.arena);
     if (apply.view_open) {
         view_close(&apply.view);
     }

@@ -64,6 +64,7 @@ struct apply {
     bool view_open;
     struct vector_set loaded; /* vectors whose states are valid */
     struct field_changes fields;
+    struct arena arena; /* of points put together here, until the end */
 };
 
 /* ---- collection_apply.c ---- */
@@ -72,6 +73,22 @@ struct apply {
  */
 enum error apply_note_payload(struct apply *apply, uint64_t slot, struct span before,
                               struct span after) MUST_CHECK;
+
+struct op_codes;
+/* A slot's row and vectors are gone, with the id if remove_id. */
+enum error apply_point_remove(struct apply *apply, uint64_t slot, const struct point_id *id,
+                              bool remove_id) MUST_CHECK;
+/* A point into the next slot; its id has none, or one that was removed. */
+enum error apply_point_insert(struct apply *apply, const struct op_point *point,
+                              struct op_codes *codes) MUST_CHECK;
+
+/* ---- apply_vectors.c ---- */
+
+struct apply_clauses;
+/* OP_VECTORS_UPDATE and OP_VECTORS_DELETE of one point; one that is not there is noted in item,
+ * unless its vectors were to be deleted. */
+enum error apply_vectors_change(struct apply *apply, const struct apply_clauses *clauses,
+                                const struct op_point *point, struct apply_item *item) MUST_CHECK;
 
 /* ---- apply_point.c ---- */
 

@@ -288,7 +288,10 @@ static bool read_vectors(struct span *rest, struct op_point *point)
 static bool read_point(const struct op_header *header, struct span *rest, struct op_point *point)
 {
     const uint8_t *flags, *id, *length, *payload;
-    const uint8_t allowed = header->kind == OP_UPSERT ? 7u : POINT_UUID;
+    const bool vectors = header->kind == OP_VECTORS_UPDATE || header->kind == OP_VECTORS_DELETE;
+    const uint8_t allowed = header->kind == OP_UPSERT ? 7u
+                            : vectors                 ? POINT_UUID | POINT_VECTORS
+                                                      : POINT_UUID;
     if (!take(rest, 1, &flags) || (*flags & ~allowed) != 0 || !take(rest, id_bytes(*flags), &id)) {
         return false;
     }
@@ -328,7 +331,11 @@ static bool kind_flags(uint8_t kind, uint16_t *required, uint16_t *allowed)
     case OP_UPSERT:
         *allowed = FLAG_FILTER | FLAG_INSERT_ONLY | FLAG_UPDATE_ONLY;
         return true;
+    case OP_VECTORS_UPDATE:
+        *allowed = FLAG_FILTER;
+        return true;
     case OP_DELETE:
+    case OP_VECTORS_DELETE:
     case OP_PAYLOAD_CLEAR:
         return true;
     case OP_PAYLOAD_MERGE:

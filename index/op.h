@@ -13,8 +13,9 @@
 enum op_kind {
     OP_UPSERT = 1,
     OP_DELETE = 2,
-    /* 3 to 7 are for vectors of points that are there */
-    OP_PAYLOAD_MERGE = 8,     /* value at path[0], or at the top */
+    OP_VECTORS_UPDATE = 3, /* of points that are there: those given; others and the payload stay */
+    OP_VECTORS_DELETE = 4, /* the numbers given, as sparse vectors without pairs, of any kind */
+    OP_PAYLOAD_MERGE = 8,  /* value at path[0], or at the top */
     OP_PAYLOAD_OVERWRITE = 9, /* value */
     OP_PAYLOAD_REMOVE = 10,   /* paths */
     OP_PAYLOAD_CLEAR = 11,

@@ -19,6 +19,8 @@ static const struct {
     {"overwrite_payload", update_read_overwrite_payload},
     {"delete_payload", update_read_delete_payload},
     {"clear_payload", update_read_clear_payload},
+    {"update_vectors", update_read_update_vectors},
+    {"delete_vectors", update_read_delete_vectors},
 };
 #define OPERATION_COUNT (sizeof operations / sizeof operations[0])
 

@@ -9,7 +9,14 @@
 #include "server/handlers.h"
 #include "server/point_reader.h"
 
-enum { SEEN_POINTS = 1, SEEN_FILTER = 2, SEEN_PAYLOAD = 4, SEEN_KEY = 8, SEEN_KEYS = 16 };
+enum {
+    SEEN_POINTS = 1,
+    SEEN_FILTER = 2,
+    SEEN_PAYLOAD = 4,
+    SEEN_KEY = 8,
+    SEEN_KEYS = 16,
+    SEEN_VECTOR = 32
+};
 
 /* What an update may and must have besides points or a filter. */
 struct form {
@@ -32,6 +39,8 @@ static const struct form overwrite_form = {OP_PAYLOAD_OVERWRITE, SEEN_PAYLOAD,
                                            SEEN_PAYLOAD | SEEN_KEY, NEITHER};
 static const struct form remove_form = {OP_PAYLOAD_REMOVE, SEEN_KEYS, SEEN_KEYS, NEITHER};
 
+static const struct form vectors_form = {OP_VECTORS_DELETE, SEEN_VECTOR, SEEN_VECTOR, NEITHER};
+
 struct reading {
     struct update *update;
     const struct form *form;
@@ -42,6 +51,7 @@ struct reading {
     struct span payload;
     struct span *paths;
     size_t path_count;
+    struct vector_set vectors;
     unsigned seen;
 };
 
@@ -126,9 +136,39 @@ static bool read_payload(struct reading *reading)
     return payload_read(&reader, &reading->body, &reading->payload);
 }
 
+static bool read_vector_names(struct reading *reading)
+{
+    struct body *body = &reading->body;
+    struct span name;
+    uint16_t number;
+    if (json_peek(&body->json) != JSON_ARRAY)
+        return json_fail(&body->json, "vector: expected an array of vector names");
+    if (!json_enter_array(&body->json))
+        return false;
+    while (json_element(&body->json)) {
+        if (json_peek(&body->json) != JSON_STRING)
+            return json_fail(&body->json, "vector: expected a vector name as a string");
+        if (!json_string(&body->json, &name))
+            return false;
+        if (settings_find_vector(collection_settings(reading->update->call->collection), name,
+                                 &number) == NULL)
+            return refuse(&body->refusal, body->arena, REFUSAL_INPUT,
+                          "Not existing vector name error: %.*s", (int)name.bytes,
+                          (const char *)name.data);
+        vector_set_add(&reading->vectors, number);
+    }
+    if (!json_failed(&body->json) &&
+        vector_set_next(&reading->vectors, 0) == COLLECTION_VECTORS_MAX)
+        return refuse(&body->refusal, body->arena, REFUSAL_VALIDATION,
+                      "vector: must specify vector names to delete");
+    return !json_failed(&body->json);
+}
+
 static bool read_known(struct reading *reading, unsigned field)
 {
     switch (field) {
+    case SEEN_VECTOR:
+        return read_vector_names(reading);
     case SEEN_PAYLOAD:
         return read_payload(reading);
     case SEEN_KEY:
@@ -148,7 +188,8 @@ static bool read_field(struct reading *reading, struct span key)
     static const struct {
         const char *name;
         unsigned field;
-    } fields[] = {{"payload", SEEN_PAYLOAD}, {"key", SEEN_KEY}, {"keys", SEEN_KEYS}};
+    } fields[] = {
+        {"payload", SEEN_PAYLOAD}, {"key", SEEN_KEY}, {"keys", SEEN_KEYS}, {"vector", SEEN_VECTOR}};
     struct body *body = &reading->body;
     if (key_is(key, "points"))
         return field_null(body) ||
@@ -184,7 +225,9 @@ static bool read_body(struct reading *reading)
         return false;
     if ((reading->seen & reading->form->required) != reading->form->required)
         return json_fail(&body->json, "missing field `%s`",
-                         reading->form->required == SEEN_KEYS ? "keys" : "payload");
+                         reading->form->required == SEEN_KEYS     ? "keys"
+                         : reading->form->required == SEEN_VECTOR ? "vector"
+                                                                  : "payload");
     if ((reading->seen & (SEEN_POINTS | SEEN_FILTER)) == 0)
         return json_fail(&body->json, "%s", reading->form->neither);
     if ((reading->seen & SEEN_POINTS) != 0 && reading->ids.count == 0)
@@ -253,6 +296,17 @@ static void note_touched(const struct reading *reading)
         id_list_add(update->touched, update->call->arena, &reading->ids.ids[i]);
 }
 
+/* An id; of an op that deletes vectors with their numbers. */
+static void put_id(struct reading *reading, struct op_builder *op, const struct point_id *id)
+{
+    op_put_id(op, id);
+    for (uint32_t i = vector_set_next(&reading->vectors, 0); i < COLLECTION_VECTORS_MAX;
+         i = vector_set_next(&reading->vectors, i + 1)) {
+        const struct vector_data number = {.number = (uint16_t)i, .kind = VECTOR_SPARSE};
+        (void)op_put_vector(op, &number);
+    }
+}
+
 static void build(struct reading *reading)
 {
     struct update *update = reading->update;
@@ -264,7 +318,7 @@ static void build(struct reading *reading)
     bool at = form->kind == OP_PAYLOAD_MERGE && reading->path_count > 0;
     op_begin(&op, update->call->arena, none ? OP_PAYLOAD_MERGE : form->kind, request_id);
     for (size_t i = 0; i < reading->ids.count; i++)
-        op_put_id(&op, &reading->ids.ids[i]);
+        put_id(reading, &op, &reading->ids.ids[i]);
     if ((reading->seen & SEEN_POINTS) == 0)
         op_put_filter(&op, filter_source(reading->filter), true);
     if (none) { /* no keys: nothing changes, but missing points are still told */
@@ -320,6 +374,11 @@ bool update_read_overwrite_payload(struct update *update)
 bool update_read_delete_payload(struct update *update)
 {
     return read_update(update, &remove_form);
+}
+
+bool update_read_delete_vectors(struct update *update)
+{
+    return read_update(update, &vectors_form);
 }
 
 bool update_read_clear_payload(struct update *update)

@@ -34,6 +34,10 @@ call_handler api_index_create;    /* PUT /collections/{c}/index */
 call_handler api_index_delete;    /* DELETE /collections/{c}/index/{field} */
 call_handler api_points_count;    /* POST /collections/{c}/points/count */
 
+/* api_vectors.c */
+call_handler api_vectors_update; /* PUT  /collections/{c}/points/vectors */
+call_handler api_vectors_delete; /* POST /collections/{c}/points/vectors/delete */
+
 /* api_payload.c */
 call_handler api_points_delete;     /* POST /collections/{c}/points/delete */
 call_handler api_payload_set;       /* POST /collections/{c}/points/payload */

@@ -99,8 +99,8 @@ const struct route routes[] = {
     /* known, not built */
     BUILT(PUT, C "/index", W, api_index_create, "Create index"),
     BUILT(DELETE, C "/index/{}", W, api_index_delete, "Delete index"),
-    UNBUILT(PUT, P "/vectors", W),
-    UNBUILT(POST, P "/vectors/delete", W),
+    BUILT(PUT, P "/vectors", W, api_vectors_update, "Update vectors"),
+    BUILT(POST, P "/vectors/delete", W, api_vectors_delete, "Delete vectors"),
     UNBUILT(POST, C "/facet", R),
     UNBUILT(GET, S, 0),
     UNBUILT(POST, S, ROUTE_WRITE),

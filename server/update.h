@@ -39,6 +39,8 @@ update_reader update_read_set_payload;
 update_reader update_read_overwrite_payload;
 update_reader update_read_delete_payload;
 update_reader update_read_clear_payload;
+update_reader update_read_delete_vectors;
+update_reader update_read_update_vectors; /* api_vectors.c */
 
 /* How many ids filters may find for one request. */
 uint64_t update_ids_max(const struct call *call);

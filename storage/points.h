@@ -193,6 +193,10 @@ struct run_rows {
     const float *factors; /* count * 2: f_mul, f_add */
     const float *vectors; /* count * dim */
 };
+/* The row of a slot as the transaction sees it, its checksums checked; valid until the next put.
+ * ERROR_NOT_FOUND, ERROR_CORRUPT. */
+enum error write_read_vector(struct write *write, uint16_t vector, uint64_t slot,
+                             struct vector_row *out) MUST_CHECK;
 enum error write_vectors(struct write *write, uint16_t vector,
                          const struct run_rows *rows) MUST_CHECK;
 

@@ -212,3 +212,60 @@ enum error write_vectors(struct write *write, uint16_t vector, const struct run_
     }
     return error;
 }
+
+/* The run that begins at or before a slot: its key's slot and value. */
+static enum error find_run(struct write *write, uint16_t vector, uint64_t slot,
+                           uint64_t *first_slot, struct span *value)
+{
+    MDB_cursor *cursor;
+    int result =
+        mdb_cursor_open(write->transaction, write->environment->tables[TABLE_RUNS], &cursor);
+    if (result != 0) {
+        return error_of_lmdb(result);
+    }
+    const struct key wanted = key_run(vector, slot);
+    MDB_val key = lmdb_value(key_span(&wanted)), found;
+    result = mdb_cursor_get(cursor, &key, &found, MDB_SET_RANGE);
+    const bool exact = result == 0 && write_holds(write, &key) &&
+                       span_equal(span_of_lmdb(&key), key_span(&wanted));
+    if (result == MDB_NOTFOUND) {
+        result = mdb_cursor_get(cursor, &key, &found, MDB_LAST);
+    } else if (result == 0 && !exact) {
+        result = mdb_cursor_get(cursor, &key, &found, MDB_PREV);
+    }
+    mdb_cursor_close(cursor);
+    if (result != 0) {
+        return error_of_lmdb(result);
+    }
+    if (!write_holds(write, &key) || !write_holds(write, &found) || key.mv_size != 10) {
+        return ERROR_CORRUPT;
+    }
+    const struct span at = span_of_lmdb(&key);
+    *first_slot = load64_big(at.data + 2);
+    *value = span_of_lmdb(&found);
+    return load16_big(at.data) == vector ? OK : ERROR_NOT_FOUND;
+}
+
+enum error write_read_vector(struct write *write, uint16_t vector, uint64_t slot,
+                             struct vector_row *out)
+{
+    const struct layout *layout = &write->environment->vectors[vector].layout;
+    struct span value;
+    uint64_t first_slot = 0;
+    enum error error = find_run(write, vector, slot, &first_slot, &value);
+    struct run run;
+    if (error == OK) {
+        error = run_open(layout, value, &run);
+    }
+    if (error == OK) {
+        error = run_check(&run, vector, first_slot);
+    }
+    if (error != OK) {
+        return error;
+    }
+    if (slot - first_slot >= run.count) {
+        return ERROR_NOT_FOUND;
+    }
+    run_row(layout, &run, (size_t)(slot - first_slot), out);
+    return crc32c(0, out->vector, layout->dim * sizeof(float)) == out->crc ? OK : ERROR_CORRUPT;
+}

@@ -218,6 +218,55 @@ static void test_multi(void **state)
         "Validation error in JSON body: [points[0].vector: multivector must not be empty]");
 }
 
+static void test_update_and_delete(void **state)
+{
+    (void)state;
+    create("change", "{\"vectors\":{\"\":{\"size\":1,\"distance\":\"Dot\"},\"b\":{\"size\":2,"
+                     "\"distance\":\"Dot\"}},"
+                     "\"sparse_vectors\":{\"s\":{}}}");
+    upsert("change", "{\"points\":[{\"id\":1,\"vector\":{\"\":[1],\"b\":[2,3],\"s\":{\"indices\":["
+                     "4],\"values\":[5]}},"
+                     "\"payload\":{\"p\":1}},{\"id\":2,\"vector\":[7],\"payload\":{\"p\":2}}]}");
+    const char *update = "/collections/change/points/vectors?wait=true";
+    json_decref(call_result_of(&server, "PUT", update,
+                               "{\"points\":[{\"id\":1,\"vector\":{\"b\":[8,9]}},"
+                               "{\"id\":2,\"vector\":{\"s\":{\"indices\":[1],\"values\":[2]}}}]}"));
+    expect_points("change", "{\"ids\":[1,2],\"with_vector\":true}",
+                  "[{\"id\":1,\"payload\":{\"p\":1},\"vector\":{\"\":[1.0],\"b\":[8.0,9.0],"
+                  "\"s\":{\"indices\":[4],\"values\":[5.0]}}},"
+                  "{\"id\":2,\"payload\":{\"p\":2},\"vector\":{\"\":[7.0],"
+                  "\"s\":{\"indices\":[1],\"values\":[2.0]}}}]");
+    const char *removal = "/collections/change/points/vectors/delete?wait=true";
+    json_decref(
+        call_result_of(&server, "POST", removal, "{\"vector\":[\"s\",\"\"],\"points\":[1,99]}"));
+    json_decref(call_result_of(
+        &server, "POST", removal,
+        "{\"vector\":[\"s\"],\"filter\":{\"must\":{\"key\":\"p\",\"match\":{\"value\":2}}}}"));
+    expect_points("change", "{\"ids\":[1,2],\"with_payload\":false,\"with_vector\":true}",
+                  "[{\"id\":1,\"vector\":{\"b\":[8.0,9.0]}},{\"id\":2,\"vector\":[7.0]}]");
+    expect_result(&server, "POST", "/collections/change/points/query",
+                  "{\"query\":{\"indices\":[4,1],\"values\":[1,1]},\"using\":\"s\"}",
+                  "{\"points\":[]}");
+    json_decref(call_result_of(
+        &server, "POST", "/collections/change/points/batch?wait=true",
+        "{\"operations\":[{\"update_vectors\":{\"points\":[{\"id\":2,\"vector\":[6]}]}},"
+        "{\"delete_vectors\":{\"vector\":[\"b\"],\"points\":[1]}}]}"));
+    expect_points("change", "{\"ids\":[1,2],\"with_payload\":false,\"with_vector\":true}",
+                  "[{\"id\":1,\"vector\":{}},{\"id\":2,\"vector\":[6.0]}]");
+    expect_error(
+        &server, "PUT", update, "{\"points\":[{\"id\":1,\"vector\":{}}]}", 422,
+        "Validation error in JSON body: [points[0].vector: must specify vectors to update for "
+        "point]");
+    expect_error(&server, "PUT", update, "{\"points\":[{\"id\":5,\"vector\":[1]}]}", 404,
+                 "Not found: No point with id 5 found");
+    expect_error(&server, "PUT", update, "{\"points\":[{\"id\":1,\"vector\":[1,2]}]}", 400,
+                 "Wrong input: Vector dimension error: expected dim: 1, got 2 (points[0])");
+    expect_error(&server, "POST", removal, "{\"vector\":[\"x\"],\"points\":[1]}", 400,
+                 "Wrong input: Not existing vector name error: x");
+    expect_error(&server, "POST", removal, "{\"vector\":[],\"points\":[1]}", 422,
+                 "Validation error in JSON body: [vector: must specify vector names to delete]");
+}
+
 static void test_info_counts_all(void **state)
 {
     (void)state;
@@ -292,10 +341,15 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_any_subset),       cmocka_unit_test(test_columns),
-        cmocka_unit_test(test_default_in_a_map), cmocka_unit_test(test_default_beside_named),
-        cmocka_unit_test(test_sparse),           cmocka_unit_test(test_multi),
-        cmocka_unit_test(test_search_by_name),   cmocka_unit_test(test_info_counts_all),
+        cmocka_unit_test(test_any_subset),
+        cmocka_unit_test(test_columns),
+        cmocka_unit_test(test_default_in_a_map),
+        cmocka_unit_test(test_default_beside_named),
+        cmocka_unit_test(test_update_and_delete),
+        cmocka_unit_test(test_sparse),
+        cmocka_unit_test(test_multi),
+        cmocka_unit_test(test_search_by_name),
+        cmocka_unit_test(test_info_counts_all),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

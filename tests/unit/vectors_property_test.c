@@ -108,8 +108,55 @@ static void put_vectors(struct op_builder *builder, struct vectors_point *point)
     }
 }
 
+/* Some vectors of points replaced or deleted; the others stay. Missing points are left alone. */
+static struct span random_change(struct run *run)
+{
+    struct op_builder builder;
+    const uint8_t request_id[16] = {0};
+    const bool deletes = random_below(&run->random, 2) == 0;
+    op_begin(&builder, &run->fixture.arena, deletes ? OP_VECTORS_DELETE : OP_VECTORS_UPDATE,
+             request_id);
+    const uint64_t count = 1 + random_below(&run->random, 15);
+    for (uint64_t i = 0; i < count; i++) {
+        const uint64_t number = random_below(&run->random, ID_COUNT);
+        const struct point_id id = point_id_number(number);
+        struct vectors_point *point = &run->points[number], given;
+        random_point(run, &given);
+        op_put_point(&builder, &id, (struct span){NULL, 0});
+        if (!deletes) {
+            put_vectors(&builder, &given);
+        }
+        for (uint16_t n = 0; n < NUMBER_COUNT; n++) {
+            const struct vector_data name = {.number = n, .kind = VECTOR_SPARSE};
+            if (!given.has[n]) {
+                continue;
+            }
+            if (deletes) {
+                (void)op_put_vector(&builder, &name);
+                point->has[n] = false;
+                continue;
+            }
+            point->has[n] = true;
+            if (n == NUMBER_DENSE) {
+                memcpy(point->dense, given.dense, sizeof given.dense);
+            } else if (n == NUMBER_SMALL) {
+                memcpy(point->small, given.small, sizeof given.small);
+            } else if (n == NUMBER_MULTI) {
+                memcpy(point->rows, given.rows, sizeof given.rows);
+                point->row_count = given.row_count;
+            } else {
+                *sparse_of(point, n) = *sparse_of(&given, n);
+            }
+        }
+    }
+    return op_end(&builder);
+}
+
 static struct span random_op(struct run *run)
 {
+    if (random_below(&run->random, 3) == 0) {
+        return random_change(run);
+    }
     struct op_builder builder;
     const uint8_t request_id[16] = {0};
     const bool deletes = random_below(&run->random, 4) == 0;
