@@ -65,7 +65,8 @@ static uint8_t *moved_signs_new(const struct rotation *rotation)
     for (unsigned round = 0; round < ROTATION_ROUNDS; round++) {
         for (uint32_t j = 0; j < rotation->dim; j++) {
             const uint32_t from = round > 0 && rotation->sources != NULL ? rotation->sources[j] : j;
-            const unsigned bit = rotation->signs[round * bytes + from / 8] >> (from % 8) & 1u;
+            const unsigned signs = rotation->signs[round * bytes + from / 8];
+            const unsigned bit = signs >> (from % 8) & 1u;
             uint8_t *byte = &moved[round * bytes + j / 8];
             *byte = (uint8_t)(*byte | bit << (j % 8));
         }
