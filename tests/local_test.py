@@ -735,8 +735,8 @@ KINDS = {
     "lookup": 2, "batch": 2,
     "groups": 5, "facet": None, "matrix": 3, "order_by": None,
     "upsert": 2, "delete": 1, "delete_by_filter": 1, "set_payload": 3, "overwrite_payload": 1, "delete_payload": 2,
-    "clear_payload": 1, "update_vectors": None,
-    "sparse": None, "multi": None, "hybrid": None,
+    "clear_payload": 1, "update_vectors": 4,
+    "sparse": 4, "multi": 3, "hybrid": 3,
 }
 
 INDEXES = {"color": "keyword", "n": "integer", "price": "float", "when": "datetime", "flag": "bool", "tags": "keyword",
