@@ -209,6 +209,8 @@ def workload(server, acked, seed):
             server.request("PUT", "/collections/other", {"vectors": {"size": 4, "distance": "Dot"}})
             server.request("PUT", "/collections/other/points?wait=true",
                            {"points": [{"id": 1, "vector": [1, 2, 3, 4]}]})
+            server.request("POST", "/collections/other/points/payload?wait=true",
+                           {"payload": {"a": 1}, "points": [1]})
             server.request("POST", "/collections/aliases", {"actions": [
                 {"create_alias": {"collection_name": "other", "alias_name": "one"}},
                 {"rename_alias": {"old_alias_name": "one", "new_alias_name": "two"}}]})
