@@ -111,6 +111,10 @@ static struct span judge_named(struct patch *patch, const struct collection_sett
         if (judgement->format != NULL)
             break;
         struct span clean = value_end(&inner);
+        struct span modifier = member(clean, "modifier");
+        if (vector != NULL && modifier.bytes > 0 &&
+            vector->idf != span_equal(value_string(modifier), span_text("idf")))
+            judge_wrong(judgement, "%s.modifier: cannot be changed after creation", path);
         struct span quantization =
             judge_quantization(judgement, member(clean, "quantization_config"),
                                arena_format(judgement->arena, "%s.quantization_config", path));

@@ -117,6 +117,19 @@ static void vectors(void **state)
          "\"q\":{\"size\":3,\"distance\":\"Cosine\",\"on_disk\":true}");
 }
 
+static void a_modifier_stays(void **state)
+{
+    (void)state;
+    expect_answer(&fixture, "DELETE", C, "", NULL, 200, "true");
+    create("{\"sparse_vectors\":{\"s\":{\"modifier\":\"idf\"},\"t\":{}}}");
+    patch("{\"sparse_vectors\":{\"s\":{\"modifier\":\"idf\",\"index\":{\"on_disk\":true}}}}", 200,
+          "true");
+    info("\"on_disk\":true}");
+    patch("{\"sparse_vectors\":{\"s\":{\"modifier\":\"none\"}}}", 400,
+          "Wrong input: sparse_vectors.?.modifier: cannot be changed after creation");
+    patch("{\"sparse_vectors\":{\"t\":{\"modifier\":\"idf\"}}}", 400, "cannot be changed");
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -173,6 +186,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(quantization, setup, teardown),
         cmocka_unit_test_setup_teardown(metadata, setup, teardown),
         cmocka_unit_test_setup_teardown(vectors, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_modifier_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(changes_at_once_are_all_kept, setup, teardown),
     };
