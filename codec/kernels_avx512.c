@@ -21,6 +21,17 @@ static bool supported(void)
 
 /* ---- memory ---- */
 
+/* The sum of all lanes, modulo 2^32: gcc's own reduction adds signed ints, whose overflow is not
+ * defined. */
+static inline int32_t sum_of_32(__m512i x)
+{
+    const __m256i y = _mm256_add_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+    __m128i z = _mm_add_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
+    z = _mm_add_epi32(z, _mm_shuffle_epi32(z, 0x4e));
+    z = _mm_add_epi32(z, _mm_shuffle_epi32(z, 0xb1));
+    return _mm_cvtsi128_si32(z);
+}
+
 static inline __m512i load_bytes(const void *bytes)
 {
     return _mm512_loadu_si512(bytes);
@@ -498,8 +509,8 @@ static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_
         }
     }
     for (size_t i = 0; i < KERNEL_TABLES; i++) {
-        dots[i] = (uint32_t)_mm512_reduce_add_epi32(dot[i]);
-        squares[i] = (uint32_t)_mm512_reduce_add_epi32(square[i]);
+        dots[i] = (uint32_t)sum_of_32(dot[i]);
+        squares[i] = (uint32_t)sum_of_32(square[i]);
     }
 }
 
@@ -766,9 +777,8 @@ static struct row_sums row_sums(const uint8_t *code, size_t code_bytes, const in
     }
     /* what was read past the end is level 5, twice a byte */
     const uint32_t padding = 2 * 25 * (uint32_t)(round_to_pad(code_bytes) - code_bytes);
-    return (struct row_sums){
-        _mm512_reduce_add_epi32(_mm512_add_epi32(a.dots, b.dots)),
-        (uint32_t)_mm512_reduce_add_epi32(_mm512_add_epi32(a.squares, b.squares)) - padding};
+    return (struct row_sums){sum_of_32(_mm512_add_epi32(a.dots, b.dots)),
+                             (uint32_t)sum_of_32(_mm512_add_epi32(a.squares, b.squares)) - padding};
 }
 
 static struct row_sums row_sums_8(const uint8_t *code, size_t n, const int16_t *query)
@@ -782,8 +792,7 @@ static struct row_sums row_sums_8(const uint8_t *code, size_t n, const int16_t *
         squares = _mm512_dpwssd_epi32(squares, level, level);
     }
     const uint32_t padding = (uint32_t)((n + 31) / 32 * 32 - n); /* level 1 each */
-    return (struct row_sums){_mm512_reduce_add_epi32(dots),
-                             (uint32_t)_mm512_reduce_add_epi32(squares) - padding};
+    return (struct row_sums){sum_of_32(dots), (uint32_t)sum_of_32(squares) - padding};
 }
 
 /* ---- centres ---- */
@@ -809,7 +818,7 @@ static void int8_dots(const int8_t *query, const uint8_t *rows, size_t count, si
     for (size_t j = 0; j < row_bytes; j += 64) {
         sums = _mm512_dpbusd_epi32(sums, moved, load_bytes(query + j));
     }
-    const int32_t back = _mm512_reduce_add_epi32(sums);
+    const int32_t back = sum_of_32(sums);
     for (size_t i = 0; i < count; i += 4) {
         __m512i four[4];
         const size_t left = count - i < 4 ? count - i : 4;

@@ -111,7 +111,7 @@ static void box_around(struct geo_point center, double metres, struct box *box)
 
 static void box_of_ring(const struct geo_ring *ring, struct box *box)
 {
-    *box = (struct box){INFINITY, INFINITY, -INFINITY, -INFINITY};
+    *box = (struct box){HUGE_VAL, HUGE_VAL, -HUGE_VAL, -HUGE_VAL};
     for (size_t i = 0; i < ring->count; i++) {
         box->west = fmin(box->west, ring->points[i].lon);
         box->east = fmax(box->east, ring->points[i].lon);

@@ -136,7 +136,7 @@ void fusion_dbsf(const struct scored_list *lists, size_t list_count, struct aren
     struct part *parts = parts_new(lists, list_count, arena);
     size_t count = 0;
     for (size_t i = 0; i < list_count; i++) {
-        double mean, sigma;
+        double mean = 0, sigma = 1;
         const bool spread =
             lists[i].count > 0 && !all_equal(&lists[i]) && deviation(&lists[i], &mean, &sigma);
         for (size_t j = 0; j < lists[i].count; j++) {

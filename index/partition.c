@@ -104,6 +104,7 @@ static void start_centres(const struct rows *rows, const uint32_t *members, size
         const float distance = partition_distance(rows->codec, first, rows_at(rows, member));
         sample[sampled++] = (struct margin){.value = distance, .member = member};
     }
+    // cppcheck-suppress uninitvar ; filled from 0 to sampled
     qsort(sample, sampled, sizeof *sample, compare_margins);
     const float *second = rows_at(rows, sample[sampled - 1 - sampled / 4].member);
     memcpy(centres, first, rows->dim * sizeof *centres);

@@ -183,7 +183,7 @@ static void take_window(struct sparse_search *search)
         memset(scratch_need(sums, bytes), 0, bytes);
     }
     search->sums = sums->data;
-    search->touched = (uint64_t *)((uint8_t *)sums->data + sums_bytes);
+    search->touched = (uint64_t *)(void *)((uint8_t *)sums->data + sums_bytes);
 }
 
 static enum error run(struct sparse_search *search)

@@ -110,7 +110,9 @@ static bool entry_is_inside(const struct view *view, const struct write *write, 
 static enum error each_stored(const struct view *view, struct write *write, uint16_t vector,
                               uint64_t from, stored_each *each, void *context)
 {
+    // cppcheck-suppress nullPointer ; one of the two is given
     MDB_txn *transaction = view != NULL ? view->transaction : write->transaction;
+    // cppcheck-suppress nullPointer
     const struct environment *environment = view != NULL ? view->environment : write->environment;
     MDB_cursor *cursor;
     enum error error =
