@@ -233,7 +233,7 @@ static enum error find_rows(struct search *search, const struct candidate *batch
 static enum error score_batch(struct search *search, const struct candidate *batch, size_t count)
 {
     assert(count <= search->batch_max);
-    size_t found, kept = 0;
+    size_t found = 0, kept = 0;
     enum error error = find_rows(search, batch, count, &found);
     const float wanted = admission_wanted_key(&search->admit);
     for (size_t i = 0; error == OK && i < found; i++) {
