@@ -206,11 +206,17 @@ def workload(server, acked, seed):
         for thread in threads:
             thread.start()
         for _ in range(3):
-            server.request("PUT", "/collections/other", {"vectors": {"size": 4, "distance": "Dot"}})
+            server.request("PUT", "/collections/other", {"vectors": {"size": 4, "distance": "Dot"},
+                                                         "sparse_vectors": {"s": {}}})
             server.request("PUT", "/collections/other/points?wait=true",
-                           {"points": [{"id": 1, "vector": [1, 2, 3, 4]}]})
-            server.request("POST", "/collections/other/points/payload?wait=true",
-                           {"payload": {"a": 1}, "points": [1]})
+                           {"points": [{"id": i, "payload": {"a": "b%d" % i}, "vector": {
+                               "": [1, 2, 3, 4], "s": {"indices": [1, i + 2], "values": [1, 2]}}}
+                               for i in range(50)]})
+            server.request("PUT", "/collections/other/index?wait=true",
+                           {"field_name": "a", "field_schema": "keyword"})
+            for i in range(3):
+                server.request("POST", "/collections/other/points/payload?wait=true",
+                               {"payload": {"a": "c%d" % i}, "points": [1, 2]})
             server.request("POST", "/collections/aliases", {"actions": [
                 {"create_alias": {"collection_name": "other", "alias_name": "one"}},
                 {"rename_alias": {"old_alias_name": "one", "new_alias_name": "two"}}]})
@@ -230,7 +236,7 @@ def workload(server, acked, seed):
 def failpoint_cycle(name, hit):
     """Kill at the hit-th pass of a failpoint, check, restart, check. Was it reached?"""
     acked = {}
-    with contextlib.closing(Server(config=dict(SMALL, **{"storage.map_initial_bytes": 1 << 20}))) as server:
+    with contextlib.closing(Server(config=dict(SMALL, **{"storage.map_initial_bytes": 4 << 20}))) as server:
         server.environment["KITH_FAILPOINT"] = "%s:%d" % (name, hit)
         code, threads = workload(server, acked, "at-%s-%d" % (name, hit))
         assert code in (None, KILLED_BY_FAILPOINT), "ended with %d: %s" % (code, server.tail())
