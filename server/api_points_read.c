@@ -1,4 +1,6 @@
 /* Reading points: by ids, one, and page by page in id order. */
+#include <stdlib.h>
+
 #include "index/point_walk.h"
 #include "server/api_points.h"
 #include "server/handlers.h"
@@ -290,10 +292,12 @@ void api_points_scroll(struct call *call)
     }
     if (!call_view(call))
         return;
-    struct point_walk *walk = arena_allocate(call->arena, sizeof *walk);
+    /* Not in the arena: a page that cannot be put has ended the call, arena and all. */
+    struct point_walk *walk = allocate(sizeof *walk);
     text_puts(call_result(call), "{\"points\":[");
     bool good = put_page(&records, &scroll, walk, &end);
     point_walk_end(walk);
+    free(walk);
     if (!good)
         return;
     text_puts(&call->out, "],\"next_page_offset\":");
