@@ -57,6 +57,8 @@ struct codec_query {
     float *rotated;
     float *spread; /* what codes of the first stage are of: rotated, or extended at CODE_1_5 */
     uint8_t *lut;  /* [16 * column_count], and a column of zeros when that is odd */
+    int8_t *plain; /* [round_to_pad(dim)] the query in steps of plain_step, for centres */
+    float plain_step;
     int8_t *low;   /* [round_to_pad(row_bytes)]: dims of low nibbles */
     int8_t *high;  /* likewise */
     int16_t *wide; /* [round_to_pad(dim)], at CODE_8 in their place */

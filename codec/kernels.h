@@ -135,7 +135,7 @@ struct kernels {
     void (*take_ranks)(struct magnitudes magnitudes, const float *x, size_t n,
                        const struct rank_table *table, uint8_t *indices, int8_t *levels);
 
-    /* Queries. x is zero up to a multiple of KERNEL_PAD. */
+    /* Queries. But for quantise, x is zero up to a multiple of KERNEL_PAD. */
     float (*largest)(const float *x, size_t n); /* of the magnitudes */
     /* The widest range of a column's entries: twice the sum of its magnitudes, of 4 dims at 1 bit
      * and of 2 at 2 bits. */

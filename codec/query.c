@@ -36,7 +36,7 @@ static size_t rotated_count(const struct codec *codec)
 size_t codec_query_bytes(const struct codec *codec)
 {
     return round_to_pad(sizeof(struct codec_query)) + rotated_count(codec) * sizeof(float) +
-           lut_bytes(codec) + row_query_bytes(codec);
+           lut_bytes(codec) + round_to_pad(codec->dim) + row_query_bytes(codec);
 }
 
 static void query_layout(const struct codec *codec, struct codec_query *query)
@@ -51,6 +51,9 @@ static void query_layout(const struct codec *codec, struct codec_query *query)
     next += rotated_count(codec) * sizeof(float);
     query->lut = next;
     next += lut_bytes(codec);
+    query->plain = (int8_t *)next;
+    memset(query->plain, 0, round_to_pad(codec->dim));
+    next += round_to_pad(codec->dim);
     query->low = (int8_t *)next;
     query->high = query->low + round_to_pad(codec->row_bytes);
     query->wide = (void *)next;
@@ -78,30 +81,29 @@ static void query_fill_lut(const struct codec *codec, struct codec_query *query)
 
 /* ---- the integers of the second stage ---- */
 
-/* Rounded, then spread over the streams of low and high nibbles. integers: int8[dim], scratch. */
-static void query_fill_int8(const struct codec *codec, struct codec_query *query, int8_t *integers)
+/* The query in int8, and the mean square of what rounding took. */
+static float query_fill_plain(const struct codec *codec, struct codec_query *query)
 {
     const float largest = codec->kernels->largest(query->rotated, codec->dim);
     const float step = largest / 127.0f, per_step = step > FLT_MIN ? 127.0f / largest : 0.0f;
     const double error =
-        codec->kernels->quantise(query->rotated, codec->dim, per_step, step, integers);
+        codec->kernels->quantise(query->rotated, codec->dim, per_step, step, query->plain);
+    query->plain_step = step;
+    return (float)(error / (double)codec->dim);
+}
+
+/* The same, spread over the streams of low and high nibbles. */
+static void query_fill_nibbles(const struct codec *codec, struct codec_query *query)
+{
     memset(query->low, 0, row_query_bytes(codec));
     size_t byte = 0;
     for (size_t first = 0; first < codec->dim; first += CODEC_ROW_GROUP) {
         const size_t half = codec_half_group(codec->dim, first), left = codec->dim - first;
-        memcpy(query->low + byte, integers + first, half);
-        memcpy(query->high + byte, integers + first + half, left < 2 * half ? left - half : half);
+        memcpy(query->low + byte, query->plain + first, half);
+        memcpy(query->high + byte, query->plain + first + half,
+               left < 2 * half ? left - half : half);
         byte += half;
     }
-    /* The step that keeps <q, rounded q> at |q|^2, EDEN's for queries: what rounding adds lies
-     * across q. With the plain one, sparse queries, rotated onto a few values all rounded the same
-     * way, biased estimates by up to .03 of their spread. */
-    const double product =
-        codec->kernels->level_sums(query->rotated, NULL, integers, codec->dim).of_x;
-    const double square =
-        codec->kernels->dot(query->rotated, (const uint8_t *)query->rotated, codec->dim);
-    query->row_step = product > 0.0 ? (float)(square / product) : step;
-    query->row_variance = (float)(error / (double)codec->dim);
 }
 
 /* 16 bits, or fewer where sums with levels up to 255 could leave 32. */
@@ -144,8 +146,10 @@ void codec_query_init(const struct codec *codec, enum metric metric, const float
                          (void *)((uint8_t *)work + codec_plane_bytes(codec)));
         }
         query_fill_lut(codec, query);
+        query->row_variance = query_fill_plain(codec, query);
+        query->row_step = query->plain_step;
         if (codec->second_bits == CODE_4) {
-            query_fill_int8(codec, query, work);
+            query_fill_nibbles(codec, query);
         } else if (codec->second_bits == CODE_8) {
             query_fill_int16(codec, query);
         }
@@ -204,6 +208,12 @@ static double key_in_double(enum metric metric, const float *a, const uint8_t *b
     return sum;
 }
 
+static float key_within(double key)
+{
+    const double most = (double)FLT_MAX;
+    return (float)(key > most ? most : key < -most ? -most : key);
+}
+
 static float key_of(const struct codec *codec, enum metric metric, const float *a, const uint8_t *b)
 {
     const struct kernels *kernels = codec->kernels;
@@ -223,14 +233,29 @@ static float key_of(const struct codec *codec, enum metric metric, const float *
     if (!isfinite(key)) {
         key = key_in_double(metric, a, b, codec->dim);
     }
-    const double most = (double)FLT_MAX;
-    return (float)(key > most ? most : key < -most ? -most : key);
+    return key_within(key);
 }
 
 float codec_exact_key(const struct codec *codec, const struct codec_query *query,
                       const uint8_t *row)
 {
     return key_of(codec, query->metric, query->vector, row);
+}
+
+float codec_exact_key_half(const struct codec *codec, const struct codec_query *query,
+                           const uint8_t *row)
+{
+    const struct kernels *kernels = codec->kernels;
+    switch (query->metric) {
+    case METRIC_EUCLID:
+        return key_within(-kernels->squared_distance_half(query->vector, row, codec->dim));
+    case METRIC_MANHATTAN:
+        return key_within(-kernels->absolute_distance_half(query->vector, row, codec->dim));
+    case METRIC_COSINE:
+    case METRIC_DOT:
+        break;
+    }
+    return key_within(kernels->dot_half(query->vector, row, codec->dim));
 }
 
 float codec_key(const struct codec *codec, enum metric metric, const float *a, const float *b)

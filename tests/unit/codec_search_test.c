@@ -229,6 +229,73 @@ static void many(void **state)
     }
 }
 
+/* int8 centres against exact terms. */
+static void centres(void **state)
+{
+    (void)state;
+    const uint32_t dims[] = {1, 3, 64, 100, 768};
+    for (size_t i = 0; i < 5; i++) {
+        for (size_t m = 0; m < 3; m++) {
+            struct set set = set_new(dims[i], CODE_1, CODE_NONE, metrics[m], NULL);
+            const size_t row_bytes = codec_centre_bytes(set.codec);
+            uint8_t *rows = aligned(VECTORS * row_bytes);
+            float *rotated = aligned(VECTORS * dims[i] * sizeof(float));
+            float products[VECTORS], distances[VECTORS];
+            for (size_t v = 0; v < VECTORS; v++) {
+                codec_rotate(set.codec, set.x + v * dims[i], rotated + v * dims[i], set.work);
+                codec_centre_encode(set.codec, rotated + v * dims[i], rows + v * row_bytes);
+            }
+            codec_score_centres(set.codec, set.query[0], rows, VECTORS, products, distances);
+            for (size_t v = 0; v < VECTORS; v++) {
+                const float *centre = rotated + v * dims[i], *query = set.query[0]->rotated;
+                double product = 0.0, distance = 0.0, size = 0.0, own = 0.0;
+                for (uint32_t j = 0; j < dims[i]; j++) {
+                    const double a = (double)query[j], b = (double)centre[j];
+                    product += a * b;
+                    distance += (a - b) * (a - b);
+                    size += b * b;
+                    own += a * a;
+                }
+                const double room = 0.01 * sqrt(size * own);
+                assert_true(fabs((double)products[v] - product) <= room);
+                assert_true(fabs((double)distances[v] - distance) <=
+                            2.0 * room + 1e-5 * (own + size));
+            }
+            free(rows);
+            free(rotated);
+            set_free(&set);
+        }
+    }
+}
+
+/* float16 rows: the key of the floats they stand for. */
+static void half_keys(void **state)
+{
+    (void)state;
+    enum { DIM = 37 };
+    const enum metric all[] = {METRIC_COSINE, METRIC_DOT, METRIC_EUCLID, METRIC_MANHATTAN};
+    struct codec *codec = codec_new(DIM, 1, NULL);
+    struct codec_query *query = aligned(codec_query_bytes(codec));
+    void *work = aligned(codec_work_bytes(codec));
+    float vector[DIM], row[DIM];
+    uint8_t halves[2 * DIM + 1];
+    for (uint32_t j = 0; j < DIM; j++) { /* 1 + j/64: exponent 15, fraction 16 j */
+        vector[j] = 0.25f * (float)(j % 5) - 0.5f;
+        row[j] = 1.0f + (float)j / 64.0f;
+        const unsigned half = 0x3c00u + 16u * j;
+        halves[1 + 2 * j] = (uint8_t)half;
+        halves[2 + 2 * j] = (uint8_t)(half >> 8);
+    }
+    for (size_t m = 0; m < 4; m++) {
+        codec_query_init(codec, all[m], vector, query, work);
+        assert_true(codec_exact_key_half(codec, query, halves + 1) ==
+                    codec_exact_key(codec, query, (const uint8_t *)row));
+    }
+    free(query);
+    free(work);
+    codec_free(codec);
+}
+
 static void defaults(void **state)
 {
     (void)state;
@@ -245,9 +312,8 @@ static void defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(estimates),
-        cmocka_unit_test(many),
-        cmocka_unit_test(defaults),
+        cmocka_unit_test(estimates), cmocka_unit_test(many),     cmocka_unit_test(centres),
+        cmocka_unit_test(half_keys), cmocka_unit_test(defaults),
     };
     return cmocka_run_group_tests_name("codec search", tests, NULL, NULL);
 }
