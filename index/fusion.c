@@ -75,6 +75,7 @@ static void sum_parts(struct part *parts, size_t count, struct arena *arena,
 {
     fused->items = arena_allocate(arena, size_product(count + 1, sizeof *fused->items));
     fused->count = 0;
+    fused->values = NULL;
     if (count > 1)
         qsort(parts, count, sizeof *parts, compare_parts);
     for (size_t i = 0; i < count;) {
@@ -163,6 +164,7 @@ void fusion_union(const struct scored_list *lists, size_t list_count, struct are
         qsort(parts, count, sizeof *parts, compare_parts);
     all->items = arena_allocate(arena, size_product(count + 1, sizeof *all->items));
     all->count = 0;
+    all->values = NULL;
     for (size_t i = 0; i < count; i++) {
         if (i == 0 || parts[i].from->slot != parts[i - 1].from->slot)
             all->items[all->count++] = *parts[i].from;

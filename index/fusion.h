@@ -21,9 +21,12 @@ struct scored {
     struct point_id id;
 };
 
+struct order_value; /* field.h */
+
 struct scored_list {
     struct scored *items; /* best first, unless said otherwise */
     size_t count;
+    struct order_value *values; /* [count]: what an order_by query sorted by; else NULL */
 };
 
 /* Sum over lists of 1 / ((position + 1) / weight + k - 1), positions from 0; a weight <= 0 adds

@@ -315,6 +315,8 @@ static enum error rank_again(struct query_run *run, const struct query *query,
         return query_rank(run, query, among, result);
     case QUERY_SAMPLE:
         return sample(run, query, among, result);
+    case QUERY_ORDER_BY:
+        return query_order_rank(run, query, among, result);
     default:
         break;
     }
@@ -375,6 +377,8 @@ enum error query_evaluate(struct query_run *run, const struct query *query,
     const size_t skip = query->offset < result->count ? (size_t)query->offset : result->count;
     if (skip > 0)
         result->items += skip;
+    if (skip > 0 && result->values != NULL)
+        result->values += skip;
     result->count -= skip;
     return OK;
 }

@@ -12,7 +12,7 @@
 #ifndef KITH_INDEX_QUERY_H
 #define KITH_INDEX_QUERY_H
 
-#include "index/exact.h"
+#include "index/field.h"
 #include "index/filter.h"
 #include "index/formula.h"
 #include "index/fusion.h"
@@ -57,10 +57,11 @@ struct query_formula {
 
 /* What `order_by` asks for. */
 struct query_order {
-    struct span key; /* as written */
+    struct span key;           /* as written */
+    const struct field *field; /* ready, of a kind that has an order; set when the view is open */
     bool descending;
     bool has_start; /* inclusive */
-    struct exact start;
+    struct order_value start;
 };
 
 struct query {

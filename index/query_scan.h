@@ -33,4 +33,8 @@ enum error query_formula_rank(struct query_run *run, const struct query *query,
                               const struct scored_list *lists,
                               struct scored_list *result) MUST_CHECK;
 
+/* query_order.c: by a field; `among` as above. */
+enum error query_order_rank(struct query_run *run, const struct query *query,
+                            const struct scored_list *among, struct scored_list *result) MUST_CHECK;
+
 #endif

@@ -276,7 +276,7 @@ static bool put_group(struct grouping *grouping, const struct query_request *que
         if (i > 0)
             text_puts(&call->out, ",");
         if (!query_call_put(query_call, &query->selectors,
-                            &grouping->hits.items[group->members[i].rank]))
+                            &grouping->hits.items[group->members[i].rank], NULL))
             return false;
     }
     text_puts(&call->out, "]");

@@ -4,6 +4,7 @@
 #include "index/point_walk.h"
 #include "server/api_points.h"
 #include "server/handlers.h"
+#include "server/query_node.h"
 #include "server/selectors.h"
 #include "server/update.h"
 
@@ -15,7 +16,8 @@ enum {
     SEEN_VECTOR = 4,
     SEEN_OFFSET = 8,
     SEEN_LIMIT = 16,
-    SEEN_FILTER = 32
+    SEEN_FILTER = 32,
+    SEEN_ORDER = 64
 };
 
 enum error call_check_deadline(const struct call *call)
@@ -201,7 +203,17 @@ struct scroll {
     bool has_offset;
     uint64_t limit;
     const struct filter *filter;
+    bool has_order;
+    struct query_order order;
 };
+
+static bool read_scroll_order(struct body *body, struct scroll *scroll)
+{
+    if (field_null(body))
+        return true;
+    scroll->has_order = true;
+    return query_order_read(body, &scroll->order);
+}
 
 static bool read_scroll_field(struct body *body, struct span key, struct scroll *scroll,
                               unsigned *seen)
@@ -220,7 +232,7 @@ static bool read_scroll_field(struct body *body, struct span key, struct scroll 
         return field_once(body, seen, SEEN_FILTER, "filter") &&
                field_filter(body, "filter", &scroll->filter);
     if (key_is(key, "order_by"))
-        return field_unsupported(body, "order_by");
+        return field_once(body, seen, SEEN_ORDER, "order_by") && read_scroll_order(body, scroll);
     if (key_is(key, "shard_key"))
         return field_unsupported(body, "shard_key");
     return json_skip(&body->json);
@@ -241,7 +253,47 @@ static bool read_scroll(struct records *records, struct body *body, struct scrol
             (!mine && !read_scroll_field(body, key, scroll, &seen)))
             return false;
     }
+    if (scroll->has_order && scroll->has_offset)
+        return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
+                      "Cannot use an `offset` when using `order_by`. The alternative for paging is "
+                      "to use `order_by.start_from` and a filter to exclude the IDs that you've "
+                      "already seen for the `order_by.start_from` value");
     return body_end(body);
+}
+
+/* A page by the values of a field; another page begins by start_from. */
+static void scroll_in_order(struct records *records, struct body *body, struct scroll *scroll)
+{
+    struct call *call = records->call;
+    struct scored_list list = {0};
+    if (!query_order_find(body, &call->view, &scroll->order)) {
+        body_refuse(body, call);
+        return;
+    }
+    struct query_run run = {
+        .collection = call->collection,
+        .view = &call->view,
+        .workspace = call->worker->workspace,
+        .arena = call->arena,
+        .deadline_ns = call->deadline_ns,
+    };
+    const struct query query = {.kind = QUERY_ORDER_BY,
+                                .limit = scroll->limit,
+                                .filter = scroll->filter,
+                                .order = scroll->order};
+    const enum error error = query_evaluate(&run, &query, &list);
+    if (error != OK) {
+        call_fail_error(call, error);
+        return;
+    }
+    text_puts(call_result(call), "{\"points\":[");
+    for (size_t i = 0; i < list.count; i++) {
+        if (!put_record(records, list.items[i].slot))
+            return;
+        text_order_value_into(&call->out, &list.values[i]);
+    }
+    text_puts(&call->out, "],\"next_page_offset\":null}");
+    call_ok(call);
 }
 
 /* What a page ends with: the point behind it, if there is one. */
@@ -292,6 +344,10 @@ void api_points_scroll(struct call *call)
     }
     if (!call_view(call))
         return;
+    if (scroll.has_order) {
+        scroll_in_order(&records, &body, &scroll);
+        return;
+    }
     /* Not in the arena: a page that cannot be put has ended the call, arena and all. */
     struct point_walk *walk = allocate(sizeof *walk);
     text_puts(call_result(call), "{\"points\":[");

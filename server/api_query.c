@@ -159,7 +159,7 @@ bool query_call_fits(struct query_call *query_call, size_t more)
 }
 
 bool query_call_put(struct query_call *query_call, const struct selectors *selectors,
-                    const struct scored *scored)
+                    const struct scored *scored, const struct order_value *value)
 {
     struct call *call = query_call->call;
     struct point_row row;
@@ -169,6 +169,8 @@ bool query_call_put(struct query_call *query_call, const struct selectors *selec
                                      query_call->reader.settings, &scored->score, &call->out);
     if (error != OK)
         return query_call_fail(query_call, error);
+    if (value != NULL)
+        text_order_value_into(&call->out, value);
     return query_call_fits(query_call, 0);
 }
 
@@ -181,7 +183,8 @@ bool query_call_put_all(struct query_call *query_call, const struct selectors *s
             return query_call_fail(query_call, error);
         if (i > 0)
             text_puts(&query_call->call->out, ",");
-        if (!query_call_put(query_call, selectors, &list->items[i]))
+        if (!query_call_put(query_call, selectors, &list->items[i],
+                            list->values == NULL ? NULL : &list->values[i]))
             return false;
     }
     return true;

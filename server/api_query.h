@@ -32,9 +32,9 @@ bool query_call_fail(struct query_call *query_call, enum error error);
 /* Is the reply, with `more` bytes to come, within response_bytes_max? false: the call has been
  * ended. */
 bool query_call_fits(struct query_call *query_call, size_t more);
-/* One ScoredPoint into the reply. */
+/* One ScoredPoint into the reply; value: what it was ordered by, or NULL. */
 bool query_call_put(struct query_call *query_call, const struct selectors *selectors,
-                    const struct scored *scored);
+                    const struct scored *scored, const struct order_value *value);
 /* All of a list, with commas, between brackets of the caller's. */
 bool query_call_put_all(struct query_call *query_call, const struct selectors *selectors,
                         const struct scored_list *list);

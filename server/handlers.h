@@ -65,6 +65,9 @@ call_handler api_points_query_groups;     /* POST /collections/{c}/points/query/
 call_handler api_points_search_groups;    /* POST /collections/{c}/points/search/groups */
 call_handler api_points_recommend_groups; /* POST /collections/{c}/points/recommend/groups */
 
+/* api_facet.c */
+call_handler api_facet; /* POST /collections/{c}/facet */
+
 /* api_matrix.c */
 call_handler api_matrix_pairs;   /* POST /collections/{c}/points/search/matrix/pairs */
 call_handler api_matrix_offsets; /* POST /collections/{c}/points/search/matrix/offsets */

@@ -245,6 +245,9 @@ static bool build(struct building *building, const struct query_node *node,
     if (above->excluded_count > 0)
         memcpy(excluded, above->excluded, above->excluded_count * sizeof *excluded);
     below.excluded = excluded;
+    if (query->kind == QUERY_ORDER_BY &&
+        !query_order_find(body, &building->call->view, &query->order))
+        return false;
     if (!build_vectors(building, node, query, excluded, &below.excluded_count))
         return false;
     if (!filter_is_empty(node->filter)) {

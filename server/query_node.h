@@ -63,5 +63,9 @@ bool query_discover_set(struct body *body, struct query_node *node,
 bool query_formula_build(struct body *body, struct query_node *node);
 /* "key" or {key, direction?, start_from?}. query_order.c */
 bool query_order_read(struct body *body, struct query_order *order);
+/* Find its field; refused when there is none that has an order. */
+bool query_order_find(struct body *body, const struct view *view, struct query_order *order);
+/* Put an order_value into the record just written. */
+void text_order_value_into(struct text *out, const struct order_value *value);
 
 #endif

@@ -321,11 +321,6 @@ bool query_node_check(const struct query_reader *reader, struct query_node *node
                                     "score_threshold without defining a query.");
     if (node->query.has_threshold && kind == QUERY_ORDER_BY)
         return refuse_request(body, "Can't use score_threshold with an order_by query.");
-    if (kind == QUERY_ORDER_BY)
-        return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
-                      "No range index for `order_by` key: `%.*s`. Please create one to use "
-                      "`order_by`.",
-                      (int)node->query.order.key.bytes, (const char *)node->query.order.key.data);
     if (kind == QUERY_RRF || kind == QUERY_DBSF || kind == QUERY_FORMULA)
         return check_fusion(body, node);
     return query_vectors_fit(reader->body, reader->settings, node);

@@ -733,7 +733,7 @@ KINDS = {
     "scroll": 6, "count": 6, "retrieve": 2,
     "nearest": 8, "no_query": 2, "mmr": 3, "recommend": 6, "discover": 5, "fusion": 6, "rescore": 5, "formula": 8, "sample": 1,
     "lookup": 2, "batch": 2,
-    "groups": 5, "facet": None, "matrix": 3, "order_by": None,
+    "groups": 5, "facet": 3, "matrix": 3, "order_by": 4,
     "upsert": 2, "delete": 1, "delete_by_filter": 1, "set_payload": 3, "overwrite_payload": 1, "delete_payload": 2,
     "clear_payload": 1, "update_vectors": 4,
     "sparse": 4, "multi": 3, "hybrid": 3,

@@ -114,6 +114,51 @@ static void test_matrix(void **state)
                  "Wrong input: Not existing vector name error: x");
 }
 
+/* ---- order_by and facets ---- */
+
+/* Named "o" to be apart from the points of the other tests. */
+#define O "/collections/o"
+
+static void test_order_and_facet(void **state)
+{
+    (void)state;
+    expect_result(&server, "PUT", O, "{\"vectors\":{\"size\":1,\"distance\":\"Dot\"}}", "true");
+    json_decref(
+        call_result_of(&server, "PUT", O "/points?wait=true",
+                       "{\"points\":[{\"id\":1,\"vector\":[1],\"payload\":{\"n\":[3,-1,3]}},"
+                       "{\"id\":2,\"vector\":[2],\"payload\":{\"n\":3}},"
+                       "{\"id\":3,\"vector\":[3],\"payload\":{\"n\":\"x\"}},"
+                       "{\"id\":4,\"vector\":[4],\"payload\":{\"n\":7}}]}"));
+    expect_error(&server, "POST", O "/facet", "{\"key\":\"n\"}", 400,
+                 "Bad request: No appropriate index for faceting: `n`…");
+    json_decref(call_result_of(&server, "PUT", O "/index?wait=true",
+                               "{\"field_name\":\"n\",\"field_schema\":\"integer\"}"));
+    expect_result(&server, "POST", O "/facet", "{\"key\":\"n\",\"limit\":999999999}",
+                  "{\"hits\":[{\"value\":3,\"count\":2},{\"value\":-1,\"count\":1},"
+                  "{\"value\":7,\"count\":1}]}");
+    expect_result(&server, "POST", O "/facet",
+                  "{\"key\":\"n\",\"limit\":1,\"filter\":{\"must\":{\"has_id\":[4]}}}",
+                  "{\"hits\":[{\"value\":7,\"count\":1}]}");
+    /* once for every value; the other direction and a start that counts itself */
+    expect_result(&server, "POST", O "/points/scroll",
+                  "{\"order_by\":\"n\",\"limit\":1,\"with_payload\":false}",
+                  "{\"points\":[{\"id\":1,\"order_value\":-1}],\"next_page_offset\":null}");
+    expect_result(&server, "POST", O "/points/scroll",
+                  "{\"order_by\":{\"key\":\"n\",\"direction\":\"desc\",\"start_from\":3},"
+                  "\"limit\":999999999,\"with_payload\":false,\"filter\":{\"must\":{\"has_id\":[1,"
+                  "4]}}}",
+                  "{\"points\":[{\"id\":1,\"order_value\":3},{\"id\":1,\"order_value\":-1}],"
+                  "\"next_page_offset\":null}");
+    expect_error(&server, "POST", O "/points/scroll", "{\"order_by\":\"n\",\"offset\":1}", 400,
+                 "Bad request: Cannot use an `offset` when using `order_by`…");
+    /* over the union of prefetches, whose others are left out */
+    expect_result(&server, "POST", O "/points/query",
+                  "{\"prefetch\":{\"query\":[1],\"limit\":3},\"query\":{\"order_by\":{\"key\":"
+                  "\"n\",\"direction\":\"desc\"}}}",
+                  "{\"points\":[{\"id\":4,\"version\":1,\"score\":1.0,\"order_value\":7},"
+                  "{\"id\":2,\"version\":1,\"score\":1.0,\"order_value\":3}]}");
+}
+
 /* ---- legacy ---- */
 
 /* The same hits as a query, without "points". */
@@ -240,9 +285,9 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups),          cmocka_unit_test(test_group_lookup),
-        cmocka_unit_test(test_matrix),          cmocka_unit_test(test_legacy),
-        cmocka_unit_test(test_legacy_refusals),
+        cmocka_unit_test(test_groups), cmocka_unit_test(test_group_lookup),
+        cmocka_unit_test(test_matrix), cmocka_unit_test(test_order_and_facet),
+        cmocka_unit_test(test_legacy), cmocka_unit_test(test_legacy_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

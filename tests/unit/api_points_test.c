@@ -386,7 +386,9 @@ static void test_bad_scrolls(void **state)
         {"{\"limit\":\"1\"}", 400,
          "Format error in JSON body: limit: expected an unsigned integer…"},
         {"{\"offset\":\"x\"}", 400, "Format error in JSON body: value x" ID_TEXT "…"},
-        {"{\"order_by\":\"a\"}", 400, "Bad request: `order_by` is not supported yet"},
+        {"{\"order_by\":\"a\"}", 400,
+         "Bad request: No range index for `order_by` key: `a`. Please create one to use "
+         "`order_by`."},
         {"{\"filter\":{\"must\":[{\"key\":\"a\",\"match\":{\"value\":1.5}}]}}", 400,
          "Format error in JSON body: data did not match any variant of untagged enum Condition: "
          "filter.must[0].match.value: expected a string, a 64-bit integer or a boolean"},

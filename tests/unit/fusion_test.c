@@ -39,7 +39,7 @@ static void test_rrf(void **state)
     struct scored_list fused;
     arena_init(&arena);
     struct scored a[] = {point(1, 9), point(2, 8), point(3, 7)}, b[] = {point(3, 5), point(4, 4)};
-    const struct scored_list lists[] = {{a, 3}, {b, 2}};
+    const struct scored_list lists[] = {{a, 3, NULL}, {b, 2, NULL}};
     fusion_rrf(lists, 2, FUSION_RRF_K, NULL, &arena, &fused);
     expect_fused(&fused, 4, (const uint64_t[]){3, 1, 2, 4},
                  (const double[]){1.0 / 4 + 1.0 / 2, 1.0 / 2, 1.0 / 3, 1.0 / 3});
@@ -64,7 +64,7 @@ static void test_dbsf(void **state)
     arena_init(&arena);
     struct scored a[] = {point(1, 4), point(2, 2)}, b[] = {point(2, 7)},
                   c[] = {point(5, 0.1f), point(6, 0.1f), point(7, 0.1f)};
-    const struct scored_list lists[] = {{a, 2}, {b, 1}, {c, 3}, {NULL, 0}};
+    const struct scored_list lists[] = {{a, 2, NULL}, {b, 1, NULL}, {c, 3, NULL}, {NULL, 0, NULL}};
     const double sigma = sqrt(2.0), mean = 3;
     fusion_dbsf(lists, 4, &arena, &fused);
     expect_fused(&fused, 5, (const uint64_t[]){2, 1, 5, 6, 7},
@@ -127,7 +127,7 @@ static void test_sort(void **state)
 {
     (void)state;
     struct scored items[] = {point(1, NAN), point(2, 1), point(4, 3), point(3, 3)};
-    struct scored_list list = {items, 4};
+    struct scored_list list = {items, 4, NULL};
     scored_sort(&list, false);
     const uint64_t larger[] = {3, 4, 2, 1}, smaller[] = {2, 3, 4, 1};
     for (size_t i = 0; i < 4; i++)
