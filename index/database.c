@@ -35,6 +35,7 @@
 
 #include "index/centre_table.h"
 #include "index/plan.h"
+#include "index/utf8.h"
 
 #define SETTINGS_FORMAT 2
 #define SETTINGS_HEADER_BYTES 20
@@ -92,29 +93,6 @@ struct store *database_store(struct database *database)
 }
 
 /* ---- names ---- */
-
-/* Length of the UTF-8 sequence at the front of text, 0 if it is none (overlong, surrogate, cut). */
-static size_t utf8_length(struct span text)
-{
-    const uint8_t first = text.data[0];
-    if (first < 0x80) {
-        return 1;
-    }
-    const size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || text.bytes < length) {
-        return 0;
-    }
-    uint32_t code = first & (0xffu >> (length + 1));
-    for (size_t i = 1; i < length; i++) {
-        if ((text.data[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        code = code << 6 | (text.data[i] & 0x3fu);
-    }
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const bool surrogate = code >= 0xd800 && code <= 0xdfff;
-    return code >= least[length] && code <= 0x10ffff && !surrogate ? length : 0;
-}
 
 bool collection_name_valid(struct span name)
 {

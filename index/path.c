@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "index/utf8.h"
+
 /* ---- parsing ---- */
 
 static bool is_plain(uint8_t c)
@@ -62,6 +64,8 @@ static bool parse_index(struct span text, size_t *i, struct path_segment *segmen
 bool path_parse(struct span text, struct arena *arena, struct path *path)
 {
     size_t most = 1;
+    if (!utf8_check(text)) /* a key of a value is UTF-8 */
+        return false;
     for (size_t i = 0; i < text.bytes; i++)
         most += at(text, i, '.') || at(text, i, '[');
     path->segments = arena_allocate(arena, size_product(most, sizeof *path->segments));

@@ -23,7 +23,8 @@ struct path {
     size_t count; /* at least 1 */
 };
 
-/* Keys point into text or the arena. false: malformed, or more than PATH_SEGMENTS_MAX segments. */
+/* Keys point into text or the arena. false: malformed, not UTF-8, or more than PATH_SEGMENTS_MAX
+ * segments. */
 bool path_parse(struct span text, struct arena *arena, struct path *path);
 
 /* Call visit for every value the path leads to, in order, until it says true; true if it did. A

@@ -83,10 +83,6 @@ struct span value_get(struct span object, struct span key);
 /* true if the bytes are one well-formed value, strings and keys included. That keys are unique is
  * the builder's promise and not looked at again. */
 bool value_check(struct span value);
-/* true if the bytes are UTF-8 (RFC 3629: no surrogates, nothing overlong, nothing past U+10FFFF).
- */
-bool value_text_check(struct span text);
-
 /* with_payload selectors: keep only (include) or drop (exclude) the given paths: `a.b.c`, `a[].b`,
  * `a[0]`, `"quoted.key"`. A name also looks into the elements of arrays: `a.b` finds b in
  * {"a":[{"b":1}]}. As upstream does, include keeps what lies on the way: of {"a":{"c":1},"d":2} the

@@ -5,6 +5,7 @@
  */
 #include "server/api.h"
 
+#include "index/utf8.h"
 #include "server/inflate.h"
 
 #include <assert.h>
@@ -65,29 +66,11 @@ void request_ok(struct http_request *request, struct text *out)
     request_ok_headers(request, NULL, out);
 }
 
-/* Bytes of the UTF-8 character at the front of text, 0 if it is none (cut, overlong, a surrogate).
- */
-static size_t utf8_bytes(struct span text)
-{
-    uint8_t first = text.data[0];
-    size_t bytes = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-    if (bytes == 0 || bytes > text.bytes || first > 0xF4)
-        return 0;
-    for (size_t i = 1; i < bytes; i++) {
-        if ((text.data[i] & 0xC0) != 0x80)
-            return 0;
-    }
-    uint8_t second = bytes > 1 ? text.data[1] : 0;
-    bool wrong = (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
-                 (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F);
-    return wrong ? 0 : bytes;
-}
-
 /* Texts echo what clients sent, cut somewhere: what is no UTF-8 becomes a question mark. */
 static void utf8_repair(char *text, size_t bytes)
 {
     for (size_t at = 0; at < bytes;) {
-        size_t step = utf8_bytes(span_of(text + at, bytes - at));
+        size_t step = utf8_length(span_of(text + at, bytes - at));
         if (step == 0)
             text[at] = '?';
         at += step == 0 ? 1 : step;

@@ -7,52 +7,14 @@
 
 #include <strings.h>
 
+#include "index/utf8.h"
+
 static int hex_digit(uint8_t c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
     c |= 0x20;
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Bytes of the UTF-8 sequence at text, 0 if it is none (overlong, surrogate, beyond U+10FFFF). */
-static size_t utf8_sequence(const uint8_t *text, size_t bytes)
-{
-    uint8_t first = text[0];
-    if (first < 0x80)
-        return 1;
-    if (first < 0xc2 || first > 0xf4)
-        return 0;
-    size_t length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    if (bytes < length)
-        return 0;
-    uint8_t low = 0x80, high = 0xbf; /* of the second byte: the first decides (Unicode table 3-7) */
-    if (first == 0xe0)
-        low = 0xa0;
-    else if (first == 0xed)
-        high = 0x9f;
-    else if (first == 0xf0)
-        low = 0x90;
-    else if (first == 0xf4)
-        high = 0x8f;
-    if (text[1] < low || text[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    return length;
-}
-
-static bool utf8_valid(const uint8_t *text, size_t bytes)
-{
-    while (bytes > 0) {
-        size_t length = utf8_sequence(text, bytes);
-        if (length == 0)
-            return false;
-        text += length;
-        bytes -= length;
-    }
-    return true;
 }
 
 /* Decode one segment into out (as long as raw). Returns its bytes, or SIZE_MAX with *why. */
@@ -77,7 +39,7 @@ static size_t decode(struct span raw, uint8_t *out, const char **why)
         }
         out[n++] = c;
     }
-    if (!utf8_valid(out, n)) {
+    if (!utf8_check(span_of(out, n))) {
         *why = "the path is not UTF-8";
         return SIZE_MAX;
     }

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "index/utf8.h"
 #include "server/json_private.h"
 #include "server/number.h"
 
@@ -363,7 +364,7 @@ bool json_scan_string(struct json *json, struct span *text)
         return json_fail(json, "unexpected end of a string");
     if (*json->next != '"')
         return json_fail(json, "control character in a string");
-    if ((other || escaped) && !value_text_check(*text))
+    if ((other || escaped) && !utf8_check(*text))
         return json_fail(json, "invalid UTF-8 in a string");
     json->next++;
     return true;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "index/utf8.h"
 #include "server/json_private.h"
 #include "server/number.h"
 
@@ -131,24 +132,19 @@ static void put_escaped(struct text *text, struct span s)
 static void put_repaired(struct text *text, struct span s)
 {
     for (size_t i = 0; i < s.bytes;) {
-        size_t bytes = 1;
-        while (bytes < 4 && i + bytes < s.bytes && !value_text_check(span_of(s.data + i, bytes)))
-            bytes++;
-        struct span character = span_of(s.data + i, bytes);
-        if (value_text_check(character)) {
-            put_escaped(text, character);
-            i += bytes;
-        } else {
+        size_t bytes = utf8_length(span_of(s.data + i, s.bytes - i));
+        if (bytes > 0)
+            put_escaped(text, span_of(s.data + i, bytes));
+        else
             text_puts(text, "\xef\xbf\xbd");
-            i++;
-        }
+        i += bytes > 0 ? bytes : 1;
     }
 }
 
 void text_json_string(struct text *text, struct span s)
 {
     text_put(text, "\"", 1);
-    if (value_text_check(s))
+    if (utf8_check(s))
         put_escaped(text, s);
     else
         put_repaired(text, s);

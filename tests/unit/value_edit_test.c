@@ -45,6 +45,25 @@ static struct span object_of(struct arena *arena, const char *text)
 
 /* ---- cases ---- */
 
+static void test_bad_paths(void **state)
+{
+    static const char *const bad[] = {"", "a.", ".a", "a[", "a[x]", "a]", "a b", "\"a", "[0]",
+                                      /* not UTF-8, so no key of a value */
+                                      "\xff", "a.\x80", "\"\xc3\"", "a.\xed\xa0\x80[]"};
+    struct arena arena;
+    struct path path;
+    (void)state;
+    arena_init(&arena);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (path_parse(span_text(bad[i]), &arena, &path))
+            fail_msg("%s: taken as a path", bad[i]);
+    assert_true(path_parse(span_text("gr\xc3\xb6\xc3\x9f"
+                                     "e[].\"a b\""),
+                           &arena, &path));
+    assert_int_equal(path.count, 3);
+    arena_release(&arena);
+}
+
 static void test_merge(void **state)
 {
     (void)state;
@@ -426,9 +445,9 @@ static void test_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_merge),  cmocka_unit_test(test_merge_at),
-        cmocka_unit_test(test_remove), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_bad_paths), cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_merge_at),  cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_limits),    cmocka_unit_test(test_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "index/utf8.h"
 #include "server/json.h"
 
 static const struct span none = {0};
@@ -360,9 +361,9 @@ static void test_utf8(void **state)
                                       "abcdefghijkl\xc3",
                                       "\xf8\x88\x80\x80\x80"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-        assert_true(value_text_check(span_text(good[i])));
+        assert_true(utf8_check(span_text(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_false(value_text_check(span_text(bad[i])));
+        assert_false(utf8_check(span_text(bad[i])));
 }
 
 /* Every code point and every surrogate, against the definition. */
@@ -378,9 +379,9 @@ static void test_utf8_all(void **state)
         if (n > 1)
             b[0] = (uint8_t)(lead[n] | point >> (6 * (n - 1)));
         bool surrogate = point >= 0xd800 && point <= 0xdfff;
-        assert_true(value_text_check(span_of(b, n)) == !surrogate);
+        assert_true(utf8_check(span_of(b, n)) == !surrogate);
         if (n > 1)
-            assert_false(value_text_check(span_of(b, n - 1)));
+            assert_false(utf8_check(span_of(b, n - 1)));
     }
 }
 
