@@ -99,8 +99,8 @@ static enum error check_filter(struct admission *admission, uint64_t slot, bool 
     }
     struct point_row row;
     const enum error error = view_point(admission->view, slot, &row);
-    *matches =
-        error == OK && filter_matches_row(admission->request->filter, admission->settings, &row);
+    *matches = error == OK && filter_matches_texts(admission->request->filter, admission->settings,
+                                                   &admission->plan.texts, &row);
     return error == OK || admission_leave_out(admission, error) ? OK : error;
 }
 

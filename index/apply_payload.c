@@ -58,7 +58,8 @@ enum error apply_clauses_match(struct apply *apply, const struct apply_clauses *
     }
     const enum error error = write_read_point(apply->write, slot, &row);
     if (error == OK) {
-        *match = filter_matches_row(clauses->filter, &apply->collection->settings, &row);
+        *match = filter_matches_texts(clauses->filter, &apply->collection->settings,
+                                      &clauses->texts, &row);
     }
     return error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error; /* the id named this slot */
 }
@@ -147,7 +148,8 @@ enum error apply_payload(struct apply *apply, const struct apply_clauses *clause
         error = error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error; /* the id named this slot */
     }
     if (error != OK || (clauses->filter != NULL &&
-                        !filter_matches_row(clauses->filter, &apply->collection->settings, &row))) {
+                        !filter_matches_texts(clauses->filter, &apply->collection->settings,
+                                              &clauses->texts, &row))) {
         return error;
     }
     item->points_changed++;

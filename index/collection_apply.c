@@ -242,6 +242,13 @@ static enum error apply_op(struct apply *apply, struct apply_item *item)
     }
     struct apply_clauses clauses;
     error = apply_clauses_begin(&clauses, &header);
+    if (error == OK && clauses.filter != NULL) {
+        error = field_changes_load(&apply->fields, &apply->view);
+        if (error == OK) {
+            filter_texts_bind(clauses.filter, &apply->fields.fields, &clauses.arena,
+                              &clauses.texts);
+        }
+    }
     if (error == OK) {
         error = apply_points(apply, &clauses, points, item);
     }

@@ -4,7 +4,7 @@
 
 #include "index/collection.h"
 #include "index/field_changes.h"
-#include "index/filter.h"
+#include "index/filter_text.h"
 #include "index/path.h"
 
 #define SAMPLE_COUNT_MAX 1024u
@@ -161,6 +161,7 @@ struct apply_clauses {
     const struct op_header *header;
     struct arena arena;
     const struct filter *filter; /* NULL: none */
+    struct filter_texts texts;
     struct path *paths;
     size_t path_count;
 };

@@ -181,6 +181,17 @@ const struct field *field_find(const struct field_list *list, const struct path 
     return NULL;
 }
 
+const struct field *field_find_text(const struct field_list *list, const struct path *path)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct field *field = &list->items[i];
+        if (field->kind == FIELD_TEXT && field->record.state != FIELD_DROPPED &&
+            paths_equal(&field->path, path))
+            return field;
+    }
+    return NULL;
+}
+
 enum error field_point_count(const struct view *view, const struct field *field, uint64_t *count)
 {
     struct posting_walk walk;
@@ -207,6 +218,7 @@ struct emitter {
     void (*emit)(void *context, struct span key);
     void *context;
     bool present, other, filled, null;
+    size_t texts;
 };
 
 static bool value_key(enum field_kind kind, struct span value, struct field_key *key)
@@ -254,12 +266,32 @@ static void emit_class(struct emitter *emitter, enum field_key_class which)
     emitter->emit(emitter->context, span_of(&key, 1));
 }
 
+static bool emit_token(void *context, struct span token)
+{
+    struct emitter *emitter = context;
+    struct field_key key;
+    field_key_string(KEY_TOKEN, token, &key);
+    emitter->emit(emitter->context, field_key_span(&key));
+    return true;
+}
+
+static void emit_text(struct emitter *emitter, struct span value)
+{
+    emitter->texts++;
+    emitter->present = true;
+    text_tokens(emitter->field->analyzer, value_string(value), false, emit_token, emitter);
+}
+
 static void emit_value(struct emitter *emitter, struct span value)
 {
     struct field_key key;
     enum value_kind kind = value_kind(value);
     if (kind == VALUE_NULL || kind == VALUE_INVALID)
         return;
+    if (kind == VALUE_STRING && emitter->field->kind == FIELD_TEXT) {
+        emit_text(emitter, value);
+        return;
+    }
     if (!value_key(emitter->field->kind, value, &key)) {
         emitter->other = true;
         return;
@@ -300,6 +332,8 @@ void field_keys(const struct field *field, struct span payload,
         emit_class(&emitter, KEY_PRESENT);
     if (emitter.other)
         emit_class(&emitter, KEY_OTHER);
+    if (emitter.texts > 1)
+        emit_class(&emitter, KEY_SEVERAL);
     if (emitter.filled && !emitter.present && !emitter.other)
         emit_class(&emitter, KEY_HOLLOW);
 }

@@ -64,6 +64,8 @@ enum error view_fields(const struct view *view, struct arena *arena,
 /* The ready field of a path, whose kind is in `kinds` (bit 1 << kind); NULL when there is none. */
 const struct field *field_find(const struct field_list *list, const struct path *path,
                                unsigned kinds);
+/* The text field of a path, building or ready; NULL when there is none. */
+const struct field *field_find_text(const struct field_list *list, const struct path *path);
 /* How many points have a value in the field. */
 enum error field_point_count(const struct view *view, const struct field *field,
                              uint64_t *count) MUST_CHECK;

@@ -5,6 +5,7 @@
 
 #include "index/database.h"
 #include "index/datetime.h"
+#include "index/filter_text.h"
 
 /* ---- single values ---- */
 
@@ -204,24 +205,38 @@ static bool takes_whole(enum test_kind kind)
     return kind == TEST_COUNT || kind == TEST_EMPTY || kind == TEST_NULL;
 }
 
-static bool test_at(const struct test *test, struct span value)
+static bool test_one(const struct test *test, const struct filter_texts *texts, struct span value)
+{
+    const struct filter_text *text = filter_texts_find(texts, test);
+    if (text == NULL)
+        return test_value(test, value);
+    return value_kind(value) == VALUE_STRING && filter_text_holds(text, value_string(value));
+}
+
+static bool test_at(const struct test *test, const struct filter_texts *texts, struct span value)
 {
     if (takes_whole(test->kind) || value_kind(value) != VALUE_ARRAY)
-        return test_value(test, value);
+        return test_one(test, texts, value);
     struct value_cursor cursor;
     struct span key, element;
     value_walk(value, &cursor);
     while (value_next(&cursor, &key, &element))
-        if (test_value(test, element))
+        if (test_one(test, texts, element))
             return true;
     return false;
 }
 
+struct field_context {
+    const struct condition *condition;
+    const struct filter_texts *texts;
+};
+
 static bool field_visit(const void *context, struct span value)
 {
-    const struct condition *condition = context;
+    const struct field_context *field = context;
+    const struct condition *condition = field->condition;
     for (size_t i = 0; i < condition->field.count; i++)
-        if (test_at(&condition->field.tests[i], value))
+        if (test_at(&condition->field.tests[i], field->texts, value))
             return true;
     return false;
 }
@@ -232,9 +247,11 @@ static bool any_visit(const void *context, struct span value)
     return true;
 }
 
-static bool field_matches(const struct condition *condition, struct span payload)
+static bool field_matches(const struct condition *condition, const struct filter_point *point)
 {
-    if (path_visit(&condition->path, payload, field_visit, condition))
+    const struct field_context context = {condition, point->texts};
+    const struct span payload = point->payload;
+    if (path_visit(&condition->path, payload, field_visit, &context))
         return true;
     bool passes = false;
     for (size_t i = 0; i < condition->field.count; i++)
@@ -309,17 +326,29 @@ uint64_t point_id_hash(const struct point_id *id)
 
 /* ---- the tree ---- */
 
+struct nested_context {
+    const struct filter *filter;
+    const struct filter_texts *texts;
+};
+
 static bool nested_visit(const void *context, struct span value)
 {
-    const struct filter_point element = {.payload = value};
-    return value_kind(value) == VALUE_OBJECT && filter_matches(context, &element);
+    const struct nested_context *nested = context;
+    const struct filter_point element = {.payload = value, .texts = nested->texts};
+    return value_kind(value) == VALUE_OBJECT && filter_matches(nested->filter, &element);
+}
+
+static bool nested_matches(const struct condition *condition, const struct filter_point *point)
+{
+    const struct nested_context context = {condition->filter, point->texts};
+    return path_visit(&condition->path, point->payload, nested_visit, &context);
 }
 
 static bool condition_matches(const struct condition *condition, const struct filter_point *point)
 {
     switch (condition->kind) {
     case CONDITION_FIELD:
-        return field_matches(condition, point->payload);
+        return field_matches(condition, point);
     case CONDITION_IS_EMPTY:
         return !path_visit(&condition->path, point->payload, filled_visit, NULL);
     case CONDITION_IS_NULL:
@@ -329,7 +358,7 @@ static bool condition_matches(const struct condition *condition, const struct fi
     case CONDITION_HAS_VECTOR:
         return point->has_vector != NULL && point->has_vector(point, condition->vector);
     case CONDITION_NESTED:
-        return path_visit(&condition->path, point->payload, nested_visit, condition->filter);
+        return nested_matches(condition, point);
     case CONDITION_SLICE:
         return point->id != NULL &&
                point_id_hash(point->id) % condition->slice.total == condition->slice.index;
@@ -378,13 +407,22 @@ static bool row_has_vector(const struct filter_point *point, struct span name)
            vector_set_has(vectors->set, number);
 }
 
+bool filter_matches_texts(const struct filter *filter, const struct collection_settings *settings,
+                          const struct filter_texts *texts, const struct point_row *row)
+{
+    const struct row_vectors vectors = {settings, &row->vectors};
+    const struct filter_point point = {.id = &row->id,
+                                       .payload = row->payload,
+                                       .has_vector = row_has_vector,
+                                       .vectors = &vectors,
+                                       .texts = texts};
+    return filter_matches(filter, &point);
+}
+
 bool filter_matches_row(const struct filter *filter, const struct collection_settings *settings,
                         const struct point_row *row)
 {
-    const struct row_vectors vectors = {settings, &row->vectors};
-    const struct filter_point point = {
-        .id = &row->id, .payload = row->payload, .has_vector = row_has_vector, .vectors = &vectors};
-    return filter_matches(filter, &point);
+    return filter_matches_texts(filter, settings, NULL, row);
 }
 
 bool filter_is_empty(const struct filter *filter)

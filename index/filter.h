@@ -4,8 +4,8 @@
  * the arena; the same value can travel in an op and be compiled again by who applies it. Matching
  * reads the stored payload in place and allocates nothing; a damaged payload matches or not, but is
  * never read past its end. Numbers are compared exactly, whatever their kinds; integers match only
- * integers. Text, phrase and text_any look for substrings: what a text index makes of them is the
- * index's own affair. */
+ * integers. Text, phrase and text_any look for substrings, or for tokens where they are bound to a
+ * text index (filter_text.h); for these memory is taken and given back. */
 #ifndef KITH_INDEX_FILTER_H
 #define KITH_INDEX_FILTER_H
 
@@ -51,12 +51,15 @@ struct span filter_source(const struct filter *filter);
 /* Does it put no constraint at all? NULL: so it is. */
 bool filter_is_empty(const struct filter *filter);
 
+struct filter_texts; /* filter_text.h */
+
 struct filter_point {
     const struct point_id *id;
     struct span payload; /* a value; empty for none */
     /* Has the point a vector of this name? ("" is the default one.) NULL: it has none. */
     bool (*has_vector)(const struct filter_point *point, struct span name);
-    const void *vectors; /* has_vector's own */
+    const void *vectors;              /* has_vector's own */
+    const struct filter_texts *texts; /* tests that a text index gives a meaning; NULL: none */
 };
 /* NULL matches everything. Any thread. */
 bool filter_matches(const struct filter *filter, const struct filter_point *point);
@@ -64,5 +67,7 @@ bool filter_matches(const struct filter *filter, const struct filter_point *poin
 struct collection_settings;
 bool filter_matches_row(const struct filter *filter, const struct collection_settings *settings,
                         const struct point_row *row);
+bool filter_matches_texts(const struct filter *filter, const struct collection_settings *settings,
+                          const struct filter_texts *texts, const struct point_row *row);
 
 #endif

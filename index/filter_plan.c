@@ -24,6 +24,7 @@ struct planner {
     const struct view *view;
     struct arena arena;
     struct field_list fields;
+    const struct filter_texts *texts;
     uint64_t budget;    /* postings the condition at hand may still take */
     struct path prefix; /* of the nested condition around; count 0: none */
 };
@@ -358,6 +359,41 @@ static enum error bound_of_places(struct planner *planner, const struct field *f
     return error;
 }
 
+/* ---- texts ---- */
+
+/* Slots with all tokens, or with any; a phrase is all of them and a look at the text. Where a point
+ * has several texts the tokens may come from different ones. */
+static enum error bound_of_text(struct planner *planner, const struct filter_text *text,
+                                struct filter_plan *out)
+{
+    const bool any = text->test->kind == TEST_TEXT_ANY;
+    static const enum field_key_class several[] = {KEY_SEVERAL};
+    struct filter_plan part;
+    enum error error = OK;
+    bound_none(out);
+    if (text->field->record.state != FIELD_READY) {
+        bound_give_up(out);
+        return OK;
+    }
+    for (size_t i = 0; i < text->count && error == OK; i++) {
+        struct field_key key;
+        field_key_string(KEY_TOKEN, text->tokens[i], &key);
+        error = bound_of_keys(planner, text->field, &key, 1, true, &part);
+        if (i == 0)
+            out->inverted = !any;
+        if (any)
+            bound_or(out, &part);
+        else
+            bound_and(out, &part);
+    }
+    if (error != OK || any || text->count < 2)
+        return error;
+    error = bound_of_classes(planner, text->field, several, 1, true, &part);
+    out->exact = out->exact && text->test->kind != TEST_PHRASE && bound_is_empty(&part);
+    slots_release(&part.slots);
+    return error;
+}
+
 /* ---- tests ---- */
 
 /* Which values a test can hold for. */
@@ -528,6 +564,9 @@ static enum error bound_of_test(struct planner *planner, const struct field *fie
                                 const struct test *test, struct filter_plan *out)
 {
     enum error error = OK;
+    const struct filter_text *text = filter_texts_find(planner->texts, test);
+    if (text != NULL)
+        return bound_of_text(planner, text, out);
     if (bound_precisely(planner, field, test, out, &error))
         return error;
     if (test->kind == TEST_COUNT || test->kind == TEST_EMPTY || test->kind == TEST_NULL)
@@ -578,7 +617,8 @@ static enum error bound_of_field(struct planner *planner, const struct condition
     enum error error = OK;
     for (size_t i = 0; i < condition->field.count && error == OK; i++) {
         const struct test *test = &condition->field.tests[i];
-        const struct field *field = best_field(planner, path, test);
+        const struct filter_text *text = filter_texts_find(planner->texts, test);
+        const struct field *field = text != NULL ? text->field : best_field(planner, path, test);
         struct filter_plan part;
         if (field == NULL)
             bound_nothing(&part, false);
@@ -765,13 +805,17 @@ enum error filter_plan_make(const struct view *view, const struct filter *filter
                             struct filter_plan *plan)
 {
     bound_nothing(plan, true);
+    plan->texts = (struct filter_texts){0};
+    arena_init(&plan->arena);
     if (filter_is_empty(filter))
         return OK;
-    struct planner planner = {.view = view};
+    struct planner planner = {.view = view, .texts = &plan->texts};
     arena_init(&planner.arena);
-    enum error error = view_fields(view, &planner.arena, &planner.fields);
-    if (error == OK)
+    enum error error = view_fields(view, &plan->arena, &planner.fields);
+    if (error == OK) {
+        filter_texts_bind(filter, &planner.fields, &plan->arena, &plan->texts);
         error = bound_of_filter(&planner, filter, plan);
+    }
     arena_release(&planner.arena);
     return error;
 }
@@ -779,6 +823,7 @@ enum error filter_plan_make(const struct view *view, const struct filter *filter
 void filter_plan_release(struct filter_plan *plan)
 {
     slots_release(&plan->slots);
+    arena_release(&plan->arena);
 }
 
 uint64_t filter_plan_count(const struct filter_plan *plan, uint64_t point_count)
@@ -819,7 +864,8 @@ static enum error sift(struct sifting *sifting, uint64_t slot)
         return error;
     error = view_point(sifting->view, slot, &row);
     if (error == OK &&
-        (sifting->plan->exact || filter_matches_row(sifting->filter, sifting->settings, &row)))
+        (sifting->plan->exact ||
+         filter_matches_texts(sifting->filter, sifting->settings, &sifting->plan->texts, &row)))
         slots_add(sifting->slots, slot);
     return error == ERROR_NOT_FOUND || error == ERROR_CORRUPT ? OK : error;
 }

@@ -9,12 +9,15 @@
 
 #include "index/field.h"
 #include "index/filter.h"
+#include "index/filter_text.h"
 #include "index/slots.h"
 
 struct filter_plan {
     struct slots slots;
     bool inverted;
     bool exact;
+    struct filter_texts texts; /* for filter_matches_texts */
+    struct arena arena;        /* of the texts and the fields they are bound to */
 };
 
 /* A NULL or empty filter: inverted, exact and empty. Works as long as it pays: a set that would

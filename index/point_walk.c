@@ -112,7 +112,8 @@ static enum error judge(struct point_walk *walk, const struct id_slot *item, boo
     if (!*matches || walk->plan.exact)
         return OK;
     const enum error error = view_point(walk->view, item->slot, &row);
-    *matches = error == OK && filter_matches_row(walk->filter, walk->settings, &row);
+    *matches =
+        error == OK && filter_matches_texts(walk->filter, walk->settings, &walk->plan.texts, &row);
     return error == OK ? OK : unreadable(walk, error);
 }
 

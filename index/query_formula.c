@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "index/datetime.h"
+#include "index/filter_text.h"
 #include "index/query_scan.h"
 
 /* Slots of a list in order, to find a point's score. */
@@ -13,6 +14,7 @@ struct column {
 struct formula_run {
     struct query_run *run;
     const struct query_formula *formula;
+    struct filter_texts *texts; /* of each condition */
     struct column *columns;
     size_t column_count;
     /* the point */
@@ -80,8 +82,9 @@ static size_t values_at(void *context, uint32_t variable, struct span *first)
 static bool condition_holds(void *context, uint32_t condition)
 {
     const struct formula_run *formula = context;
-    return filter_matches_row(formula->formula->conditions[condition],
-                              collection_settings(formula->run->collection), &formula->row);
+    return filter_matches_texts(formula->formula->conditions[condition],
+                                collection_settings(formula->run->collection),
+                                &formula->texts[condition], &formula->row);
 }
 
 static bool seconds_of(struct span text, double *seconds)
@@ -109,6 +112,22 @@ static enum error score_point(struct formula_run *formula, const struct formula_
     return ERROR_INVALID;
 }
 
+/* A condition on a text means here what it means in a filter. */
+static enum error bind_texts(struct formula_run *formula)
+{
+    const struct query_formula *source = formula->formula;
+    struct arena *arena = formula->run->arena;
+    struct field_list fields;
+    if (source->condition_count == 0)
+        return OK;
+    formula->texts =
+        arena_allocate(arena, size_product(source->condition_count, sizeof *formula->texts));
+    const enum error error = view_fields(formula->run->view, arena, &fields);
+    for (size_t i = 0; i < source->condition_count && error == OK; i++)
+        filter_texts_bind(source->conditions[i], &fields, arena, &formula->texts[i]);
+    return error;
+}
+
 static void make_columns(struct formula_run *formula, const struct scored_list *lists)
 {
     struct arena *arena = formula->run->arena;
@@ -133,6 +152,9 @@ enum error query_formula_rank(struct query_run *run, const struct query *query,
         .run = run, .formula = query->formula, .column_count = query->prefetch_count};
     const struct formula_point point = {&formula, score_in, values_at, condition_holds, seconds_of};
     size_t kept = 0;
+    const enum error bound = bind_texts(&formula);
+    if (bound != OK)
+        return bound;
     make_columns(&formula, lists);
     fusion_union(lists, query->prefetch_count, run->arena, result);
     for (size_t i = 0; i < result->count; i++) {

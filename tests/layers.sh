@@ -22,6 +22,8 @@ check "index/ includes only index/, codec/, storage/" "$(folders index 'index|co
 check "server/ includes only server/ and index/" "$(folders server 'server|index')"
 check "lmdb.h belongs to storage/" "$(library 'lmdb' storage)"
 check "roaring belongs to index/" "$(library 'roaring' index)"
+check "ICU belongs to index/" "$(library 'unicode/' index)"
+check "libstemmer belongs to index/" "$(library 'libstemmer' index)"
 for header in 'uv\.h' llhttp jansson 'zlib' 'zstd' openssl; do
     check "$header belongs to server/" "$(library "$header" server)"
 done

@@ -232,7 +232,6 @@ static struct span random_definition(struct arena *arena, uint64_t *random)
     const struct span path = span_text(paths[random_below(random, PATHS)]);
     const bool drop = random_below(random, 4) == 0;
     enum field_kind kind = (enum field_kind)random_below(random, FIELD_KINDS);
-    kind = kind == FIELD_TEXT ? FIELD_KEYWORD : kind;
     begin(&op, arena, drop ? OP_FIELD_DROP : OP_FIELD_DEFINE);
     if (!drop) {
         op_put_value(

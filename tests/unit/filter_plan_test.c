@@ -129,10 +129,15 @@ static const char *random_test(struct arena *arena, uint64_t *random)
         return arena_format(arena, "\"match\":{\"except\":[%d]}", n);
     case 7:
         return arena_format(arena, "\"match\":{\"%s\":\"%s\"}",
-                            n < -1  ? "prefix"
-                            : n < 1 ? "text"
+                            n < -2  ? "prefix"
+                            : n < 0 ? "text"
+                            : n < 1 ? "text_any"
+                            : n < 2 ? "phrase"
                                     : "substring",
-                            m > 0 ? "a" : "2024");
+                            m > 1    ? "a"
+                            : m > 0  ? "b a"
+                            : m > -1 ? "a b"
+                                     : "2024");
     case 8:
         return arena_format(arena, "\"range\":{\"%s\":%d.25,\"%s\":%d}", n > 0 ? "gt" : "gte", m,
                             n > 1 ? "lt" : "lte", m + 2);
@@ -285,8 +290,9 @@ static enum error count_row(void *context, uint64_t slot)
     struct counting *counting = context;
     struct point_row row;
     assert_int_equal(view_point(counting->view, slot, &row), OK);
-    const bool matches = filter_matches_row(
-        counting->filter, collection_settings(counting->fixture->collection), &row);
+    const bool matches =
+        filter_matches_texts(counting->filter, collection_settings(counting->fixture->collection),
+                             &counting->plan->texts, &row);
     const bool in = filter_plan_has(counting->plan, slot);
     if (matches ? !in : in && counting->plan->exact) {
         fail_msg("%s: slot %llu matches %d, plan says %d, exact %d", counting->text,
@@ -340,9 +346,9 @@ static void test_random_filters(void **state)
         fixture_create(&fixture, 0, METRIC_DOT, (UINT64_C(1) << 32) - 100);
         arena_init(&arena);
         for (size_t i = 0; i < PATHS && round > 0; i++) {
-            static const char *const kinds[] = {"keyword", "integer",  "float", "geo",
-                                                "bool",    "datetime", "uuid"};
-            define(&fixture, &arena, paths[i], kinds[(i + (size_t)round) % 7]);
+            static const char *const kinds[] = {"keyword", "integer", "float",    "geo",
+                                                "text",    "bool",    "datetime", "uuid"};
+            define(&fixture, &arena, paths[i], kinds[(i + (size_t)round) % 8]);
         }
         fill(&fixture, &arena, &random, 300);
         build_all(&fixture);

@@ -34,7 +34,8 @@ static inline const char *random_value(struct arena *arena, uint64_t *random, in
     case 4:
         return random_below(random, 2) ? "18446744073709551615" : "-9007199254740993";
     case 5:
-        return arena_format(arena, "\"%c\\u0000é\"", 'a' + (char)random_below(random, 3));
+        return arena_format(arena, random_below(random, 2) ? "\"%c\\u0000é\"" : "\"%c A b\"",
+                            'a' + (char)random_below(random, 3));
     case 6:
         return random_below(random, 2) ? "\"2024-01-01T00:00:00Z\"" : "\"2024-01-02\"";
     case 7:
