@@ -3,8 +3,9 @@
  * Lines of tab-separated name, kernels, dim, place, ns per vector and query, bytes read per vector.
  * Places: "cache", 512 KiB again and again; "memory", 256 MiB from front to back, codes repeating
  * every 2 MiB; "-" for encoding. Times are this thread's own, the best of a few passes; the driver,
- * bench_codec.py, runs rounds of this between rounds of others and takes medians. The first line is
- * the memory itself, read by sums: its ns are for each 64 bytes. */
+ * bench_codec.py, runs rounds of this between rounds of others and takes medians. The first line of
+ * each dim is the memory itself, read by sums in the best of several patterns (BENCH_MEMORY=1 in
+ * the environment prints each): its ns are for each 64 bytes. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,21 +63,52 @@ static void print_line(const char *name, const char *kernels, uint32_t dim, cons
 
 typedef uint64_t words __attribute__((vector_size(64)));
 
+#define STREAMS_MAX 8u
+
+/* The whole of memory summed as `streams` runs side by side, each fetched `ahead` bytes before,
+ * past the caches if `passing`. */
+static uint64_t read_all(const uint8_t *memory, size_t streams, size_t ahead, bool passing)
+{
+    const size_t part = MEMORY_BYTES / streams, step = 2 * sizeof(words);
+    words sums[2] = {{0}};
+    for (size_t i = 0; i < part; i += step) {
+        for (size_t s = 0; s < streams; s++) {
+            const uint8_t *at = memory + s * part + i;
+            words values[2];
+            if (ahead > 0 && passing) { /* past the end is allowed: a prefetch does not fault */
+                __builtin_prefetch(at + ahead, 0, 0);
+                __builtin_prefetch(at + ahead + 64, 0, 0);
+            } else if (ahead > 0) {
+                __builtin_prefetch(at + ahead);
+                __builtin_prefetch(at + ahead + 64);
+            }
+            memcpy(values, at, sizeof values);
+            sums[0] += values[0];
+            sums[1] += values[1];
+        }
+    }
+    return (sums[0] + sums[1])[0];
+}
+
+/* What one core can fetch at best. One plain run fetched less than kith's own scans did, as the
+ * hardware's prefetcher stops at every page: which pattern is best is found out by trying. */
 static void bench_memory(void)
 {
+    static const size_t aheads[] = {0, 1024, 4096};
     uint8_t *memory = must_allocate(MEMORY_BYTES);
     memset(memory, 1, MEMORY_BYTES);
-    BEST_SECONDS(best, {
-        words sums[4] = {{0}};
-        for (size_t i = 0; i < MEMORY_BYTES; i += sizeof sums) {
-            words values[4];
-            memcpy(values, memory + i, sizeof values);
-            for (size_t k = 0; k < 4; k++) {
-                sums[k] += values[k];
+    double best = INFINITY;
+    for (size_t streams = 1; streams <= STREAMS_MAX; streams *= 2) {
+        for (size_t i = 0; i < 5; i++) { /* three fetched ahead of, two of them past the caches */
+            const size_t ahead = aheads[i < 3 ? i : i - 2];
+            BEST_SECONDS(pattern, sink += (double)read_all(memory, streams, ahead, i >= 3))
+            if (getenv("BENCH_MEMORY") != NULL) {
+                fprintf(stderr, "memory, %zu streams, %zu ahead%s: %.1f GB/s\n", streams, ahead,
+                        i >= 3 ? ", passing" : "", 1e-9 * (double)MEMORY_BYTES / pattern);
             }
+            best = fmin(best, pattern);
         }
-        sink += (double)(sums[0] + sums[1] + sums[2] + sums[3])[0];
-    })
+    }
     print_line("memory", "-", 0, "memory", best * 1e9 / (MEMORY_BYTES / 64), 64);
     free(memory);
 }
@@ -350,6 +382,9 @@ int main(int argc, char **argv)
 {
     bench_memory();
     for (int i = 1; i < argc; i++) {
+        if (i > 1) {
+            bench_memory();
+        }
         bench_dim((uint32_t)strtoul(argv[i], NULL, 10));
     }
     return 0;

@@ -7,6 +7,8 @@ $(CODEC_BENCH): build/bench/%: tests/%.c $(CODEC_SHARED) build/release/codec/lib
 	@mkdir -p $(@D)
 	@echo 'CC $@'
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< $(CODEC_SHARED) build/release/codec/libcodec.a -lz -lm
+# Estimates of the schemes that are not kith's, in plain C and wide registers.
+build/bench/bench_codec_tables: CFLAGS += -O3 -march=native -ffp-contract=fast
 -include $(CODEC_SHARED:.o=.d)
 
 # The peers, in a venv of their own.
@@ -18,6 +20,8 @@ build/bench-venv/installed:
 
 CODEC_SETS ?= $(addprefix ../shared/data/,glove100-120k sift128-120k sent512-50k mnist784-60k)
 ROUNDS ?= 3
+QUERIES ?= 1000
+ROTATIONS ?= 5
 
 # Speed, then accuracy without data and the picture, then the sets: some minutes each.
 .PHONY: bench-codec bench-codec-speed bench-codec-accuracy bench-codec-sets
@@ -28,6 +32,7 @@ bench-codec-speed: deps build/bench-venv/installed
 bench-codec-accuracy: deps
 	@$(MAKE) --no-print-directory -j2 build/bench/bench_codec_tables
 	@build/bench/bench_codec_tables -s codec/errors.svg
+	@build/bench/bench_codec_tables -d 1536
 bench-codec-sets: deps
 	@$(MAKE) --no-print-directory -j2 build/bench/bench_codec_tables
-	@build/bench/bench_codec_tables -q 1000 $(CODEC_SETS)
+	@build/bench/bench_codec_tables -q $(QUERIES) -r $(ROTATIONS) $(CODEC_SETS)

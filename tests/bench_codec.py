@@ -27,7 +27,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOOL = os.path.join(ROOT, "build", "bench", "bench_codec")
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 DIMS = [int(dim) for dim in os.environ.get("DIMS", "768 1536").split()]
-LARGE_BYTES = 192 << 20  # of codes, for "memory"
+LARGE_BYTES = 96 << 20  # of codes, for "memory"
 K = 10
 
 
@@ -74,8 +74,8 @@ PEERS = {  # name: how to make one, bytes of a code
     "faiss RaBitQFastScan 4 bit": (
         lambda d: faiss.IndexRaBitQFastScan(d, faiss.METRIC_INNER_PRODUCT, 32, 4), lambda d: d / 2 + 16),
     "faiss RaBitQ 1 bit": (lambda d: faiss.IndexRaBitQ(d, faiss.METRIC_INNER_PRODUCT), lambda d: d / 8 + 8),
-    "faiss EDEN 1 bit": (lambda d: faiss.IndexEDEN(d, 1, faiss.METRIC_INNER_PRODUCT), lambda d: d / 8 + 8),
-    "faiss EDEN 4 bit": (lambda d: faiss.IndexEDEN(d, 4, faiss.METRIC_INNER_PRODUCT), lambda d: d / 2 + 8),
+    "faiss EDEN 1 bit": (lambda d: faiss.IndexEDEN(d, faiss.METRIC_INNER_PRODUCT, 1), lambda d: d / 8 + 8),
+    "faiss EDEN 4 bit": (lambda d: faiss.IndexEDEN(d, faiss.METRIC_INNER_PRODUCT, 4), lambda d: d / 2 + 8),
     "turbovec 2 bit": (lambda d: Turbovec(d, 2), lambda d: d / 4 + 4),
     "turbovec 4 bit": (lambda d: Turbovec(d, 4), lambda d: d / 2 + 4),
 }

@@ -1,12 +1,14 @@
-/* The codec beside its family, in figures of accuracy: bench_codec_tables [-q QUERIES] [-s FILE]
- * DIR...
+/* The codec beside its family, in figures of accuracy:
  *
- * Without DIR: Gaussian vectors of 768 dims at 1 to 8 bits, and FILE, the picture of them. With:
- * for every real set a table of all schemes at 1, 2 and 4 bits (1.5 and 8 for kith) over residuals
- * of the set's mean on both sides, and what bounds do in a staged search of the whole set.
- * recall@10 is by estimates alone, nothing scored again, ties counted as found; "-" marks what a
- * scheme has none of; the last column is how far kith is ahead of the row, with the standard error
- * of that difference over queries. */
+ *     bench_codec_tables [-q QUERIES] [-r ROTATIONS] [-d DIM] [-s FILE] DIR...
+ *
+ * Without DIR: Gaussian vectors of DIM dims at 1 to 8 bits, and FILE, the picture of them. With:
+ * for every real set a table of all schemes at 1, 2 and 4 bits (8 for kith) over residuals of the
+ * set's mean on both sides, and what bounds do in a staged search of the whole set. recall@10 is by
+ * estimates alone, nothing scored again, ties counted as found; "-" marks what a scheme has none
+ * of; the last column is how far kith is ahead of the row, with the standard error of that
+ * difference over queries. Recall is the median of so many ROTATIONS, seeds 1 on, each shared by
+ * all schemes, and its range: one rotation may be luck. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +23,9 @@
 #include "tests/unit/codec_inputs.h"
 
 #define K 10u
-#define SEED 1u
-#define BATCH 32u    /* queries scored together */
+#define BATCH 64u   /* queries scored together, */
+#define TOGETHER 4u /* with so many rows */
+#define SEEDS_MAX 32u
 #define PAIRED 100u  /* queries of the scheme that compares pair by pair, slowly */
 #define SAMPLE 4000u /* rows that errors and noise are measured on */
 
@@ -43,14 +46,16 @@ struct set {
     uint32_t dim;
     size_t row_count, query_count;
     struct matrix base, queries, ids;
+    struct codec *plain; /* for exact keys */
     struct codec *codec; /* the rotation everything shares */
     float *mean;         /* rotated */
     float *residuals;    /* rotated, float[row_count * dim] */
     float *asked;        /* rotated q - m, float[query_count * dim] */
-    float *columns;      /* the same, float[dim * column_count]: a dim of all queries */
-    size_t column_count; /* query_count, rounded up to BATCH */
-    float *add;          /* of a key besides what is estimated: <r, m>, or -|r|^2 */
-    float *kth;          /* key of the K-th true neighbour of each query */
+    float *columns;      /* the same, float[batch_count * dim * BATCH]: a dim of BATCH queries */
+    size_t batch_count;
+    uint64_t seed;
+    float *add; /* of a key besides what is estimated: <r, m>, or -|r|^2 */
+    float *kth; /* key of the K-th true neighbour of each query */
 };
 
 static const struct kernels *kernels; /* set by main */
@@ -90,19 +95,23 @@ static float *rotate_rows(const struct set *set, const struct matrix *rows, size
     return out;
 }
 
-static void set_rotate(struct set *set)
+/* Everything that depends on the rotation. */
+static void set_rotate(struct set *set, uint64_t seed)
 {
+    set->seed = seed;
+    set->codec = codec_new(set->dim, seed, NULL);
     void *work = must_allocate(codec_work_bytes(set->codec));
     float *mean = mean_of(&set->base, set->dim);
     set->mean = must_allocate(set->dim * sizeof *mean);
     codec_rotate(set->codec, mean, set->mean, work);
     set->residuals = rotate_rows(set, &set->base, set->row_count);
     set->asked = rotate_rows(set, &set->queries, set->query_count);
-    set->column_count = (set->query_count + BATCH - 1) / BATCH * BATCH;
-    set->columns = must_allocate(set->dim * set->column_count * sizeof(float));
+    set->batch_count = (set->query_count + BATCH - 1) / BATCH;
+    set->columns = must_allocate(set->batch_count * set->dim * BATCH * sizeof(float));
     for (size_t q = 0; q < set->query_count; q++) {
+        float *batch = set->columns + q / BATCH * set->dim * BATCH;
         for (uint32_t j = 0; j < set->dim; j++) {
-            set->columns[j * set->column_count + q] = set->asked[q * set->dim + j];
+            batch[j * BATCH + q % BATCH] = set->asked[q * set->dim + j];
         }
     }
     set->add = must_allocate(set->row_count * sizeof *set->add);
@@ -115,9 +124,19 @@ static void set_rotate(struct set *set)
     free(work);
 }
 
+static void set_unrotate(struct set *set)
+{
+    codec_free(set->codec);
+    free(set->mean);
+    free(set->residuals);
+    free(set->asked);
+    free(set->columns);
+    free(set->add);
+}
+
 static float exact_key(const struct set *set, size_t query, size_t row)
 {
-    return codec_key(set->codec, set->metric, set->queries.data + query * set->dim,
+    return codec_key(set->plain, set->metric, set->queries.data + query * set->dim,
                      set->base.data + row * set->dim);
 }
 
@@ -135,14 +154,13 @@ static struct set set_read(const char *directory, size_t query_limit)
     set.dim = (uint32_t)set.base.dim;
     set.row_count = set.base.rows;
     set.query_count = set.queries.rows < query_limit ? set.queries.rows : query_limit;
-    set.codec = codec_new(set.dim, SEED, NULL);
+    set.plain = codec_new(set.dim, 0, NULL);
     for (size_t i = 0; set.metric == METRIC_COSINE && i < set.base.rows; i++) {
-        codec_normalise(set.codec, set.base.data + i * set.dim);
+        codec_normalise(set.plain, set.base.data + i * set.dim);
     }
     for (size_t i = 0; set.metric == METRIC_COSINE && i < set.queries.rows; i++) {
-        codec_normalise(set.codec, set.queries.data + i * set.dim);
+        codec_normalise(set.plain, set.queries.data + i * set.dim);
     }
-    set_rotate(&set);
     set.kth = must_allocate(set.query_count * sizeof *set.kth);
     for (size_t q = 0; q < set.query_count; q++) {
         set.kth[q] = exact_key(&set, q, (size_t)set.ids.data[q * set.ids.dim + K - 1]);
@@ -155,12 +173,7 @@ static void set_free(struct set *set)
     matrix_free(&set->base);
     matrix_free(&set->queries);
     matrix_free(&set->ids);
-    codec_free(set->codec);
-    free(set->mean);
-    free(set->residuals);
-    free(set->asked);
-    free(set->columns);
-    free(set->add);
+    codec_free(set->plain);
     free(set->kth);
 }
 
@@ -208,19 +221,21 @@ static double *hits_of(const struct set *set, struct best *best, size_t count)
     return hits;
 }
 
-typedef float quad __attribute__((vector_size(16)));
+typedef float lanes __attribute__((vector_size(64)));
+#define LANES (BATCH / 16)
 
-/* products[q] = <asked q, x> for BATCH queries from `first` on. */
-static void score_batch(const struct set *set, const float *x, size_t first, float *products)
+/* products[row][q] = <asked q, x of that row> for BATCH queries, TOGETHER rows of float[dim]. */
+static void score_batch(const float *columns, const float *rows, uint32_t dim,
+                        float products[TOGETHER][BATCH])
 {
-    quad sums[BATCH / 4] = {{0}};
-    for (uint32_t j = 0; j < set->dim; j++) {
-        const float *column = set->columns + j * set->column_count + first;
-        const quad value = {x[j], x[j], x[j], x[j]};
-        for (size_t i = 0; i < BATCH / 4; i++) {
-            quad asked;
-            memcpy(&asked, column + 4 * i, sizeof asked);
-            sums[i] += asked * value;
+    lanes sums[TOGETHER][LANES] = {{{0}}};
+    for (uint32_t j = 0; j < dim; j++) {
+        lanes asked[LANES];
+        memcpy(asked, columns + (size_t)j * BATCH, sizeof asked);
+        for (size_t row = 0; row < TOGETHER; row++) {
+            for (size_t i = 0; i < LANES; i++) {
+                sums[row][i] += asked[i] * rows[row * dim + j];
+            }
         }
     }
     memcpy(products, sums, sizeof sums);
@@ -231,19 +246,32 @@ static float key_factor(const struct set *set)
     return set->metric == METRIC_EUCLID ? 2.0f : 1.0f;
 }
 
+/* rows: float[TOGETHER * dim], those of row `first` on as decoded. */
+static void take_rows(const struct set *set, const float *rows, size_t first, struct best *best)
+{
+    float products[TOGETHER][BATCH];
+    for (size_t batch = 0; batch < set->batch_count; batch++) {
+        const size_t left = set->query_count - batch * BATCH, n = left < BATCH ? left : BATCH;
+        score_batch(set->columns + batch * set->dim * BATCH, rows, set->dim, products);
+        for (size_t row = 0; row < TOGETHER && first + row < set->row_count; row++) {
+            for (size_t q = 0; q < n; q++) {
+                best_put(&best[batch * BATCH + q],
+                         key_factor(set) * products[row][q] + set->add[first + row], first + row);
+            }
+        }
+    }
+}
+
 static double *recall_decoded(const struct set *set, struct coder *coder)
 {
     struct best *best = best_new(set->query_count);
-    float *decoded = must_allocate(set->dim * sizeof *decoded), products[BATCH];
-    for (size_t i = 0; i < set->row_count; i++) {
-        coder_encode(coder, set->residuals + i * set->dim);
-        coder_decode(coder, decoded);
-        for (size_t q = 0; q < set->query_count; q++) {
-            if (q % BATCH == 0) {
-                score_batch(set, decoded, q, products);
-            }
-            best_put(&best[q], key_factor(set) * products[q % BATCH] + set->add[i], i);
+    float *decoded = must_allocate(TOGETHER * set->dim * sizeof *decoded);
+    for (size_t i = 0; i < set->row_count; i += TOGETHER) {
+        for (size_t row = 0; row < TOGETHER && i + row < set->row_count; row++) {
+            coder_encode(coder, set->residuals + (i + row) * set->dim);
+            coder_decode(coder, decoded + row * set->dim);
         }
+        take_rows(set, decoded, i, best);
     }
     free(decoded);
     return hits_of(set, best, set->query_count);
@@ -283,8 +311,8 @@ static double *recall_kith(const struct set *set, unsigned bits)
     struct staged staged;
     struct staged_query query;
     staged_init(&staged, set->metric, set->base.data, set->row_count, set->dim,
-                is_first_stage(bits) ? bits : CODE_1, is_first_stage(bits) ? CODE_4 : bits, SEED,
-                true);
+                is_first_stage(bits) ? bits : CODE_1, is_first_stage(bits) ? CODE_4 : bits,
+                set->seed, true);
     staged_query_init(&query, &staged);
     struct best *best = best_new(set->query_count);
     for (size_t q = 0; q < set->query_count; q++) {
@@ -311,73 +339,137 @@ static void print_head(const char *title, bool recall)
 {
     printf("\n%s\n\n", title);
     printf("| bits | scheme | error | bias %% | noise cos 0 | cos .5 | cos .9 | encode us |%s\n",
-           recall ? " recall@10 | kith ahead by |" : "");
+           recall ? " recall@10 (range) | kith ahead by (range) +- error |" : "");
     printf("|---|---|---|---|---|---|---|---|%s\n", recall ? "---|---|" : "");
 }
 
 static void print_figures(const struct coder *coder, const struct coder_figures *figures)
 {
-    printf("| %g | %s | ", coder_bits(coder), coder->name);
+    char error[32] = "-"; /* where no vector is decoded */
     if (coder_decodes(coder)) {
-        printf("%.4g", figures->error);
-    } else {
-        printf("-");
+        snprintf(error, sizeof error, "%.4g", figures->error);
     }
-    printf(" | %+.2f | %.4g | %.4g | %.4g | %.1f |", 100.0 * (figures->slope - 1.0),
-           figures->noise[0], figures->noise[1], figures->noise[2], figures->encode_us);
+    printf("| %g | %s | %s | %+.2f | %.4g | %.4g | %.4g | %.1f |", coder_bits(coder), coder->name,
+           error, 100.0 * (figures->slope - 1.0), figures->noise[0], figures->noise[1],
+           figures->noise[2], figures->encode_us);
 }
 
-static double mean_of_hits(const double *hits, size_t count)
+/* One scheme at one number of bits, over seeds: shares found of each query, float64[query_count]
+ * each, and how many queries were asked. */
+struct cell {
+    struct coder_figures figures; /* of the first seed */
+    size_t count;
+    double *hits[SEEDS_MAX];
+};
+
+static int ascending(const void *a, const void *b)
 {
-    double sum = 0.0;
-    for (size_t q = 0; q < count; q++) {
-        sum += hits[q];
-    }
-    return sum / (double)count;
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
-/* Mean and standard error of kith's hits less the other's, query by query. */
-static void print_recall(const double *hits, const double *kith, size_t count)
+struct spread {
+    double median, least, most;
+};
+
+static struct spread spread_of(double *values, size_t count)
 {
-    double sum = 0.0, square = 0.0;
-    for (size_t q = 0; q < count; q++) {
-        const double ahead = kith[q] - hits[q];
-        sum += ahead;
-        square += ahead * ahead;
-    }
-    const double n = (double)count, mean = sum / n;
-    printf(" %.4f | %+.4f +- %.4f |", mean_of_hits(hits, count), mean,
-           sqrt((square / n - mean * mean) / n));
+    qsort(values, count, sizeof *values, ascending);
+    return (struct spread){(values[(count - 1) / 2] + values[count / 2]) / 2, values[0],
+                           values[count - 1]};
 }
 
-static void print_set_bits(const struct set *set, struct family *family, unsigned bits)
+/* Recall over seeds, and how far kith is ahead: medians and ranges, and the standard error over
+ * queries of that difference, means over seeds. */
+static void print_recall(const struct cell *cell, const struct cell *kith, size_t seeds)
 {
-    struct coder kith = coder_kith(set->dim, bits, SEED);
-    const size_t sample = set->row_count < SAMPLE ? set->row_count : SAMPLE;
-    struct coder_figures figures = coder_measure(&kith, set->residuals, sample);
-    double *kith_hits = recall_kith(set, bits);
-    print_figures(&kith, &figures);
-    printf(" %.4f | |\n", mean_of_hits(kith_hits, set->query_count));
-    fflush(stdout);
-    coder_release(&kith);
-    for (int s = SCHEME_EDEN_UNBIASED; s < SCHEME_COUNT; s++) {
-        if (!scheme_takes((enum scheme)s, bits) || bits == CODE_8) {
-            continue;
+    double recalls[SEEDS_MAX] = {0}, aheads[SEEDS_MAX] = {0}, sum = 0.0, square = 0.0;
+    const double n = (double)cell->count;
+    for (size_t q = 0; q < cell->count; q++) {
+        double of_query = 0.0;
+        for (size_t seed = 0; seed < seeds; seed++) {
+            const double ahead = kith->hits[seed][q] - cell->hits[seed][q];
+            recalls[seed] += cell->hits[seed][q] / n;
+            aheads[seed] += ahead / n;
+            of_query += ahead / (double)seeds;
         }
-        struct coder coder = coder_family(family, set->dim, (enum scheme)s, bits);
-        figures = coder_measure(&coder, set->residuals, sample);
-        const size_t all = set->query_count, few = all < PAIRED ? all : PAIRED;
-        const size_t count = coder_decodes(&coder) ? all : few;
-        double *hits =
-            coder_decodes(&coder) ? recall_decoded(set, &coder) : recall_paired(set, &coder, count);
-        print_figures(&coder, &figures);
-        print_recall(hits, kith_hits, count);
-        printf("\n");
-        fflush(stdout);
-        free(hits);
-        coder_release(&coder);
+        sum += of_query;
+        square += of_query * of_query;
     }
-    free(kith_hits);
+    const struct spread recall = spread_of(recalls, seeds), ahead = spread_of(aheads, seeds);
+    printf(" %.4f (%.4f-%.4f) |", recall.median, recall.least, recall.most);
+    if (cell != kith) {
+        printf(" %+.4f (%+.4f to %+.4f) +- %.4f |", ahead.median, ahead.least, ahead.most,
+               sqrt((square / n - sum * sum / n / n) / n));
+    } else {
+        printf(" |");
+    }
+    printf("\n");
+}
+
+static struct coder coder_of(const struct set *set, struct family *family, int scheme,
+                             unsigned bits)
+{
+    return scheme < 0 ? coder_kith(set->dim, bits, set->seed)
+                      : coder_family(family, set->dim, (enum scheme)scheme, bits);
+}
+
+/* scheme: -1 for kith, as it searches. */
+static void fill_cell(const struct set *set, struct family *family, int scheme, unsigned bits,
+                      size_t seed, struct cell *cell)
+{
+    struct coder coder = coder_of(set, family, scheme, bits);
+    if (seed == 0) {
+        const size_t sample = set->row_count < SAMPLE ? set->row_count : SAMPLE;
+        cell->figures = coder_measure(&coder, set->residuals, sample);
+    }
+    const size_t all = set->query_count, few = all < PAIRED ? all : PAIRED;
+    cell->count = coder_decodes(&coder) ? all : few;
+    cell->hits[seed] = scheme < 0              ? recall_kith(set, bits)
+                       : coder_decodes(&coder) ? recall_decoded(set, &coder)
+                                               : recall_paired(set, &coder, few);
+    coder_release(&coder);
+}
+
+static const unsigned set_bits[] = {CODE_1, CODE_2, CODE_4, CODE_8};
+#define SET_BITS (sizeof set_bits / sizeof *set_bits)
+#define ROW_CELLS ((size_t)SCHEME_COUNT + 1) /* kith's first */
+
+/* Nobody stands beside kith at 8 bits: their reference is 6 s a set of breakpoints a vector. */
+static bool has_cell(int scheme, unsigned bits)
+{
+    return scheme < 0 || (bits != CODE_8 && scheme_takes((enum scheme)scheme, bits));
+}
+
+static void fill_cells(const struct set *set, size_t seed, struct cell *cells)
+{
+    struct family *family = family_new(set->dim, set->seed);
+    for (size_t b = 0; b < SET_BITS; b++) {
+        for (int s = -1; s < SCHEME_COUNT; s++) {
+            if (has_cell(s, set_bits[b])) {
+                fill_cell(set, family, s, set_bits[b], seed,
+                          &cells[b * ROW_CELLS + (size_t)(s + 1)]);
+            }
+        }
+    }
+    family_free(family);
+}
+
+static void print_cells(const struct set *set, const struct cell *cells, size_t seeds)
+{
+    struct family *family = family_new(set->dim, set->seed);
+    for (size_t b = 0; b < SET_BITS; b++) {
+        for (int s = -1; s < SCHEME_COUNT; s++) {
+            if (has_cell(s, set_bits[b])) {
+                const struct cell *cell = &cells[b * ROW_CELLS + (size_t)(s + 1)];
+                struct coder coder = coder_of(set, family, s, set_bits[b]);
+                print_figures(&coder, &cell->figures);
+                print_recall(cell, &cells[b * ROW_CELLS], seeds);
+                coder_release(&coder);
+            }
+        }
+    }
+    family_free(family);
 }
 
 /* ---- bounds ---- */
@@ -388,8 +480,8 @@ static void print_bounds(const struct set *set, unsigned first, bool second)
     struct staged_query query;
     float keys[K];
     double found = 0.0, rows = 0.0, exact = 0.0;
-    staged_init(&staged, set->metric, set->base.data, set->row_count, set->dim, first, CODE_4, SEED,
-                true);
+    staged_init(&staged, set->metric, set->base.data, set->row_count, set->dim, first, CODE_4,
+                set->seed, true);
     staged_query_init(&query, &staged);
     for (size_t q = 0; q < set->query_count; q++) {
         staged_ask(&staged, &query, set->queries.data + q * set->dim);
@@ -409,28 +501,37 @@ static void print_bounds(const struct set *set, unsigned first, bool second)
     staged_release(&staged);
 }
 
-static void print_set(const char *directory, size_t query_limit)
+static void print_set(const char *directory, size_t query_limit, size_t seeds)
 {
     struct set set = set_read(directory, query_limit);
-    struct family *family = family_new(set.dim, SEED);
+    struct cell *cells = must_allocate(SET_BITS * ROW_CELLS * sizeof *cells);
     char title[256];
-    snprintf(title, sizeof title, "%s: %zu vectors, %u dims, %s, %zu queries", set.name,
-             set.row_count, set.dim, metric_name(set.metric), set.query_count);
-    print_head(title, true);
-    const unsigned bits[] = {CODE_1, CODE_1_5, CODE_2, CODE_4, CODE_8};
-    for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {
-        if (bits[i] == CODE_1_5) {
-            continue; /* below: no scheme to stand beside */
+    for (size_t seed = 0; seed < seeds; seed++) {
+        set_rotate(&set, seed + 1);
+        fill_cells(&set, seed, cells);
+        if (seed + 1 < seeds) {
+            set_unrotate(&set);
         }
-        print_set_bits(&set, family, bits[i]);
     }
-    printf("\n%s, bounds of %.1f half widths\n\n", set.name, (double)CODEC_EPSILON_1BIT);
+    snprintf(title, sizeof title, "%s: %zu vectors, %u dims, %s, %zu queries, %zu rotations",
+             set.name, set.row_count, set.dim, metric_name(set.metric), set.query_count, seeds);
+    print_head(title, true);
+    print_cells(&set, cells, seeds);
+    fflush(stdout);
+    for (size_t i = 0; i < SET_BITS * ROW_CELLS; i++) {
+        for (size_t seed = 0; seed < seeds; seed++) {
+            free(cells[i].hits[seed]);
+        }
+    }
+    free(cells);
+    printf("\n%s, bounds of %.1f and %.1f half widths\n\n", set.name, (double)CODEC_EPSILON_1BIT,
+           (double)CODEC_EPSILON_4BIT);
     printf("| stages | recall@10 | 4-bit codes | exact keys |\n|---|---|---|---|\n");
     print_bounds(&set, CODE_1, true);
     print_bounds(&set, CODE_1_5, true);
     print_bounds(&set, CODE_2, true);
     print_bounds(&set, CODE_1, false);
-    family_free(family);
+    set_unrotate(&set);
     set_free(&set);
 }
 
@@ -446,7 +547,7 @@ static const unsigned all_bits[] = {1, CODE_1_5, 2, 3, 4, 5, 6, 7, 8};
 static void print_gaussian(uint32_t dim, const char *svg)
 {
     enum { ROWS = 3000 };
-    struct family *family = family_new(dim, SEED);
+    struct family *family = family_new(dim, 1);
     struct random random = {dim};
     struct picture picture = {.dim = dim};
     float *rows = must_allocate((size_t)ROWS * dim * sizeof *rows);
@@ -464,7 +565,7 @@ static void print_gaussian(uint32_t dim, const char *svg)
             if (!has) {
                 continue;
             }
-            struct coder coder = s < 0 ? coder_kith(dim, all_bits[b], SEED)
+            struct coder coder = s < 0 ? coder_kith(dim, all_bits[b], 1)
                                        : coder_family(family, dim, (enum scheme)s, all_bits[b]);
             const struct coder_figures figures = coder_measure(&coder, rows, ROWS);
             print_figures(&coder, &figures);
@@ -481,26 +582,40 @@ static void print_gaussian(uint32_t dim, const char *svg)
     family_free(family);
 }
 
+static int usage(void)
+{
+    fprintf(stderr,
+            "usage: bench_codec_tables [-q QUERIES] [-r ROTATIONS] [-d DIM] [-s FILE] [DIR...]\n");
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
-    size_t queries = 500;
+    size_t queries = 500, seeds = 1;
+    uint32_t dim = 768;
     kernels = kernels_best();
     const char *svg = NULL;
-    for (int option; (option = getopt(argc, argv, "q:s:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "q:r:d:s:")) != -1;) {
         if (option == 'q') {
             queries = strtoull(optarg, NULL, 10);
+        } else if (option == 'r') {
+            seeds = strtoull(optarg, NULL, 10);
+        } else if (option == 'd') {
+            dim = (uint32_t)strtoul(optarg, NULL, 10);
         } else if (option == 's') {
             svg = optarg;
         } else {
-            fprintf(stderr, "usage: bench_codec_tables [-q QUERIES] [-s FILE] [DIR...]\n");
-            return 2;
+            return usage();
         }
     }
+    if (queries == 0 || seeds == 0 || seeds > SEEDS_MAX || dim == 0 || dim > CODEC_DIM_MAX) {
+        return usage();
+    }
     if (optind == argc) {
-        print_gaussian(768, svg);
+        print_gaussian(dim, svg);
     }
     for (int i = optind; i < argc; i++) {
-        print_set(argv[i], queries);
+        print_set(argv[i], queries, seeds);
     }
     return 0;
 }
