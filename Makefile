@@ -31,7 +31,7 @@ ifeq ($(ARCH),x86_64)
 HARDEN += -fcf-protection
 endif
 LDHARDEN := -pie -Wl,-z,relro,-z,now
-LIBS := -luv -llmdb -lroaring -licuuc -lstemmer -ljansson -lz -lm -lpthread
+LIBS := -luv -llmdb -lroaring -licuuc -lstemmer -ljansson -lz -lzstd -lm -lpthread
 
 ifeq ($(V),release)
 CFLAGS := $(BASE) $(WARN) -O2 $(HARDEN)
@@ -116,7 +116,8 @@ help:
 
 # ---- what Debian has to bring; a no-op when all is there ----
 
-DEPS := gcc libc6-dev libuv1-dev liblmdb-dev libroaring-dev libicu-dev libstemmer-dev libjansson-dev node-llhttp zlib1g-dev libcmocka-dev \
+DEPS := gcc libc6-dev libuv1-dev liblmdb-dev libroaring-dev libicu-dev libstemmer-dev libjansson-dev node-llhttp zlib1g-dev libzstd-dev \
+	libcmocka-dev \
 	curl procps python3 python3-numpy python3-venv
 DEV_DEPS := clang clang-format libclang-rt-14-dev cppcheck
 DOCKER_DEPS := buildah debootstrap docker-compose

@@ -6,7 +6,7 @@
 #include "server/api.h"
 
 #include "index/utf8.h"
-#include "server/inflate.h"
+#include "server/unpack.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -322,46 +322,50 @@ bool call_submit_write(struct call *call, void (*done)(struct write_job *job))
 
 /* ---- from the loop to a worker ---- */
 
-bool request_is_packed(const struct http_request *request)
+bool request_read_packing(struct http_request *request, enum packing *packing)
 {
-    return request->content_encoding.bytes > 0 &&
-           !span_equal(request->content_encoding, span_text("identity"));
+    if (packing_parse(request->content_encoding, packing))
+        return true;
+    request_fail_headers(request, 415, "Accept-Encoding: " PACKINGS_TEXT "\r\n",
+                         "Bad request: Content-Encoding must be gzip, zstd or identity");
+    return false;
 }
 
-/* Unpack a gzip body into the arena, doubling as it grows; the cap is that of plain bodies. */
-static bool body_unpack(struct call *call, struct span *body)
+/* Unpack a body into the arena, doubling as it grows; the cap is that of plain bodies. */
+static bool body_unpack(struct call *call, enum packing packing, struct span *body)
 {
-    struct inflate inflate;
+    struct unpack unpack;
     size_t capacity = 64u << 10, made = 0;
     uint8_t *out = arena_allocate(call->arena, capacity);
-    inflate_begin(&inflate, call->service->config->http.body_bytes);
+    unpack_begin(&unpack, packing, call->service->config->http.body_bytes);
     struct span rest = *body;
-    enum inflate_state state = INFLATE_FULL;
-    while (state == INFLATE_FULL) {
+    enum unpack_state state = UNPACK_FULL;
+    while (state == UNPACK_FULL) {
         if (made == capacity) {
             uint8_t *larger = arena_allocate(call->arena, 2 * capacity);
             out = memcpy(larger, out, made);
             capacity *= 2;
         }
         size_t used, step;
-        state = inflate_step(&inflate, rest.data, rest.bytes, &used, out + made, capacity - made,
-                             &step);
+        state =
+            unpack_step(&unpack, rest.data, rest.bytes, &used, out + made, capacity - made, &step);
         rest = span_of(rest.data + used, rest.bytes - used);
         made += step;
     }
-    bool whole = state == INFLATE_MORE && inflate_complete(&inflate);
-    inflate_release(&inflate);
+    bool whole = state == UNPACK_MORE && unpack_complete(&unpack);
+    unpack_release(&unpack);
     *body = span_of(out, made);
     if (whole)
         return true;
-    if (state == INFLATE_TOO_LARGE)
+    if (state == UNPACK_TOO_LARGE)
         call_fail(
             call, 413,
             "Bad request: the unpacked body is larger than http.body_bytes_max (%zu bytes) or "
             "more than %u times the packed one",
-            call->service->config->http.body_bytes, INFLATE_RATIO_MAX);
+            call->service->config->http.body_bytes, UNPACK_RATIO_MAX);
     else
-        call_fail(call, 400, "Bad request: the body is not a whole gzip stream");
+        call_fail(call, 400, "Bad request: the body is not a whole %s stream",
+                  packing_name(packing));
     return false;
 }
 
@@ -374,7 +378,9 @@ static void call_run(struct task *task, struct worker *worker)
         call_fail_error(call, ERROR_CANCELLED);
         return;
     }
-    if (request->body.bytes > 0 && request_is_packed(request) && !body_unpack(call, &request->body))
+    enum packing packing;
+    if (request->body.bytes > 0 && packing_parse(request->content_encoding, &packing) &&
+        packing != PACKING_NONE && !body_unpack(call, packing, &request->body))
         return;
     call->handler(call);
 }

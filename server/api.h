@@ -11,6 +11,7 @@
 #include "server/json.h"
 #include "server/limits.h"
 #include "server/metrics.h"
+#include "server/unpack.h"
 #include "server/workers.h"
 #include "server/planner.h"
 #include "server/writer.h"
@@ -158,11 +159,11 @@ void text_point_id(struct text *text, const struct point_id *id);
 /* New call in the request's arena; holds nothing until it starts. */
 struct call *call_new(struct service *service, struct http_request *request, call_handler *handler,
                       const char *operation);
-/* The body is there: hand the call to a worker. Unpacks a gzip body first (on the worker). Ends the
- * call with 503 when the queue is full. Loop thread. */
+/* The body is there: hand the call to a worker. Unpacks a packed body first (on the worker). Ends
+ * the call with 503 when the queue is full. Loop thread. */
 void call_start(struct call *call);
-/* Has the body a Content-Encoding but identity? */
-bool request_is_packed(const struct http_request *request);
+/* How the body is packed; false: in no way we know, and 415 is answered. */
+bool request_read_packing(struct http_request *request, enum packing *packing);
 /* request_fail with more headers ("Allow: GET\r\n"). */
 void request_fail_headers(struct http_request *request, int status, const char *extra_headers,
                           const char *format, ...) __attribute__((format(printf, 4, 5)));

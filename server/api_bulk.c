@@ -130,23 +130,17 @@ static bool read_type(struct bulk *bulk)
         bulk->format = BULK_NPY;
         return true;
     }
+    if (value_is(type, "application/octet-stream")) {
+        bulk->format = BULK_FLOATS;
+        return true;
+    }
     bulk->format = BULK_NDJSON;
     if (value_is(type, "application/x-ndjson"))
         return true;
     request_fail(bulk->request, 415,
-                 "Bad request: the Content-Type of a bulk body must be application/x-ndjson or "
-                 "application/x-npy, not `%.*s`",
+                 "Bad request: the Content-Type of a bulk body must be application/x-ndjson, "
+                 "application/x-npy or application/octet-stream, not `%.*s`",
                  (int)(type.bytes > 128 ? 128 : type.bytes), (const char *)type.data);
-    return false;
-}
-
-static bool read_encoding(struct bulk *bulk, bool *packed)
-{
-    struct span encoding = bulk->request->content_encoding;
-    *packed = value_is(encoding, "gzip");
-    if (*packed || encoding.bytes == 0 || value_is(encoding, "identity"))
-        return true;
-    request_fail(bulk->request, 415, "Bad request: Content-Encoding must be gzip or identity");
     return false;
 }
 
@@ -170,11 +164,32 @@ static bool read_first_id(struct bulk *bulk)
     bulk->has_first_id = request_parameter(bulk->request, "first_id", &text);
     if (!request_parameter_u64(bulk->request, "first_id", 0, UINT64_MAX, &bulk->first_id))
         return false;
-    if (!bulk->has_first_id || bulk->format == BULK_NPY)
+    if (!bulk->has_first_id || bulk->format != BULK_NDJSON)
         return true;
     request_fail(bulk->request, 400,
-                 "Bad request: first_id numbers the rows of application/x-npy; lines have ids of "
-                 "their own");
+                 "Bad request: first_id numbers the rows of a matrix; lines have ids of their own");
+    return false;
+}
+
+/* The width of rows that come without a header. */
+static bool read_dim(struct bulk *bulk)
+{
+    struct span text;
+    uint64_t dim = 0;
+    bool given = request_parameter(bulk->request, "dim", &text);
+    if (!request_parameter_u64(bulk->request, "dim", 1, CODEC_DIM_MAX, &dim))
+        return false;
+    if (given == (bulk->format == BULK_FLOATS)) {
+        bulk->has_header = given;
+        if (given)
+            bulk->header = npy_floats((uint32_t)dim);
+        return true;
+    }
+    request_fail(bulk->request, 400,
+                 given ? "Bad request: dim tells the width of application/octet-stream's rows; "
+                         "other bodies show theirs"
+                       : "Bad request: rows of application/octet-stream need ?dim=, the number of "
+                         "float32 values in each");
     return false;
 }
 
@@ -192,7 +207,7 @@ static bool claim_numbers(struct bulk *bulk)
 {
     struct service *service = bulk->service;
     size_t at = SERVICE_BULKS_MAX;
-    if (bulk->format != BULK_NPY || bulk->has_first_id)
+    if (bulk->format == BULK_NDJSON || bulk->has_first_id)
         return true;
     for (size_t i = 0; i < SERVICE_BULKS_MAX; i++) {
         struct bulk *other = atomic_load(&service->numbering[i]);
@@ -234,7 +249,7 @@ static bool admit(struct bulk *bulk)
 
 enum http_verdict bulk_begin(struct service *service, struct http_request *request)
 {
-    bool packed;
+    enum packing packing;
     struct bulk *bulk = arena_allocate(&request->arena, sizeof *bulk);
     memset(bulk, 0, sizeof *bulk);
     bulk->service = service;
@@ -242,10 +257,10 @@ enum http_verdict bulk_begin(struct service *service, struct http_request *reque
     bulk->name = request->segments[1];
     bulk->where = "";
     bulk->task.run = bulk_run;
-    if (!read_type(bulk) || !read_encoding(bulk, &packed) || !read_distance(bulk) ||
-        !read_first_id(bulk) || !check_name(bulk) || !admit(bulk))
+    if (!read_type(bulk) || !request_read_packing(request, &packing) || !read_distance(bulk) ||
+        !read_first_id(bulk) || !read_dim(bulk) || !check_name(bulk) || !admit(bulk))
         return HTTP_DONE;
-    bulk_input_begin(&bulk->input, request, packed);
+    bulk_input_begin(&bulk->input, request, packing);
     request->user = bulk;
     return HTTP_STREAM;
 }

@@ -23,7 +23,7 @@
     16u /* of one service: bounds what uploads hold and have queued together                       \
          */
 
-enum bulk_format { BULK_NDJSON, BULK_NPY };
+enum bulk_format { BULK_NDJSON, BULK_NPY, BULK_FLOATS };
 enum bulk_phase {
     BULK_OPENING,  /* no collection yet: acquire it, or see what the body shows and create it */
     BULK_CREATING, /* the writer creates it */

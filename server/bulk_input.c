@@ -4,17 +4,17 @@
 
 #define UNPACK_STEP_BYTES ((size_t)256 * 1024)
 
-void bulk_input_begin(struct bulk_input *input, struct http_request *request, bool packed)
+void bulk_input_begin(struct bulk_input *input, struct http_request *request, enum packing packing)
 {
-    *input = (struct bulk_input){.request = request, .packed = packed};
-    if (packed)
-        inflate_begin(&input->inflate, UINT64_MAX);
+    *input = (struct bulk_input){.request = request, .packing = packing};
+    if (packing != PACKING_NONE)
+        unpack_begin(&input->unpack, packing, UINT64_MAX);
 }
 
 void bulk_input_release(struct bulk_input *input)
 {
-    if (input->packed)
-        inflate_release(&input->inflate);
+    if (input->packing != PACKING_NONE)
+        unpack_release(&input->unpack);
     free(input->chunk);
     free(input->data);
     input->chunk = input->data = NULL;
@@ -74,18 +74,18 @@ static enum bulk_input_state take(struct bulk_input *input, uint8_t **chunk, siz
     return input->taken_all ? BULK_INPUT_END : BULK_INPUT_WAIT;
 }
 
-static enum bulk_input_state unpack_step(struct bulk_input *input, size_t *made)
+static enum bulk_input_state unpack_chunk(struct bulk_input *input, size_t *made)
 {
     size_t used;
     make_room(input, UNPACK_STEP_BYTES);
-    enum inflate_state state = inflate_step(&input->inflate, input->chunk + input->chunk_next,
-                                            input->chunk_bytes - input->chunk_next, &used,
-                                            input->data + input->end, UNPACK_STEP_BYTES, made);
+    enum unpack_state state = unpack_step(&input->unpack, input->chunk + input->chunk_next,
+                                          input->chunk_bytes - input->chunk_next, &used,
+                                          input->data + input->end, UNPACK_STEP_BYTES, made);
     input->chunk_next += used;
     input->end += *made;
-    if (state == INFLATE_TOO_LARGE)
+    if (state == UNPACK_TOO_LARGE)
         return BULK_INPUT_TOO_LARGE;
-    return state == INFLATE_BROKEN ? BULK_INPUT_BROKEN : BULK_INPUT_MORE;
+    return state == UNPACK_BROKEN ? BULK_INPUT_BROKEN : BULK_INPUT_MORE;
 }
 
 static enum bulk_input_state more_packed(struct bulk_input *input)
@@ -93,7 +93,7 @@ static enum bulk_input_state more_packed(struct bulk_input *input)
     for (;;) {
         size_t made = 0;
         if (input->chunk != NULL) {
-            enum bulk_input_state state = unpack_step(input, &made);
+            enum bulk_input_state state = unpack_chunk(input, &made);
             if (state != BULK_INPUT_MORE || made > 0)
                 return state;
             if (input->chunk_next < input->chunk_bytes)
@@ -103,7 +103,7 @@ static enum bulk_input_state more_packed(struct bulk_input *input)
         }
         input->chunk_next = 0;
         enum bulk_input_state state = take(input, &input->chunk, &input->chunk_bytes);
-        if (state == BULK_INPUT_END && !inflate_complete(&input->inflate))
+        if (state == BULK_INPUT_END && !unpack_complete(&input->unpack))
             return BULK_INPUT_BROKEN;
         if (state != BULK_INPUT_MORE)
             return state;
@@ -112,7 +112,7 @@ static enum bulk_input_state more_packed(struct bulk_input *input)
 
 enum bulk_input_state bulk_input_more(struct bulk_input *input)
 {
-    if (input->packed)
+    if (input->packing != PACKING_NONE)
         return more_packed(input);
     uint8_t *chunk;
     size_t bytes;

@@ -7,22 +7,22 @@
 #define KITH_SERVER_BULK_INPUT_H
 
 #include "server/http.h"
-#include "server/inflate.h"
+#include "server/unpack.h"
 
 enum bulk_input_state {
     BULK_INPUT_MORE,      /* there are more bytes than before */
     BULK_INPUT_WAIT,      /* none now; stream() will tell */
     BULK_INPUT_END,       /* all of the body is there */
     BULK_INPUT_CUT,       /* the rest will not come: too slow, malformed, or the peer is gone */
-    BULK_INPUT_BROKEN,    /* damaged or cut gzip */
-    BULK_INPUT_TOO_LARGE, /* a gzip bomb */
+    BULK_INPUT_BROKEN,    /* packed data that is damaged or cut */
+    BULK_INPUT_TOO_LARGE, /* packed data that swells too much */
 };
 
 struct bulk_input {
     struct http_request *request;
-    bool packed;
-    struct inflate inflate; /* open when packed */
-    uint8_t *chunk;         /* as taken, malloc'd; only while packed */
+    enum packing packing;
+    struct unpack unpack; /* open when packed */
+    uint8_t *chunk;       /* as taken, malloc'd; only while packed */
     size_t chunk_bytes, chunk_next;
     bool taken_all;
     uint64_t bytes_taken; /* as sent, for the answer */
@@ -30,7 +30,7 @@ struct bulk_input {
     size_t begin, end, capacity;
 };
 
-void bulk_input_begin(struct bulk_input *input, struct http_request *request, bool packed);
+void bulk_input_begin(struct bulk_input *input, struct http_request *request, enum packing packing);
 void bulk_input_release(struct bulk_input *input);
 /* Get some more bytes, up to about a MiB. */
 enum bulk_input_state bulk_input_more(struct bulk_input *input);

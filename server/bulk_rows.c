@@ -256,7 +256,8 @@ static enum bulk_progress check_header(struct bulk *bulk)
         return bulk_refuse(bulk, REFUSAL_INPUT,
                            "Vector dimension error: expected dim: %" PRIu32 ", got %" PRIu32,
                            bulk->reader.dim, header->dim);
-    if (header->rows > 0 && bulk->next_id > UINT64_MAX - (header->rows - 1))
+    if (header->rows > 0 && header->rows != NPY_ROWS_OPEN &&
+        bulk->next_id > UINT64_MAX - (header->rows - 1))
         return bulk_refuse(bulk, REFUSAL_INPUT,
                            "%" PRIu64 " ids from %" PRIu64 " on do not fit 64 bits", header->rows,
                            bulk->next_id);
@@ -284,6 +285,12 @@ static enum bulk_progress short_row(struct bulk *bulk, size_t bytes)
 {
     if (!bulk->input_ended)
         return BULK_MORE;
+    if (bulk->header.rows == NPY_ROWS_OPEN && bytes == 0)
+        return BULK_DONE;
+    if (bulk->header.rows == NPY_ROWS_OPEN)
+        return bulk_refuse(bulk, REFUSAL_INPUT,
+                           "the body ends after %zu of the row's %" PRIu32 " bytes (dim x 4)",
+                           bytes, bulk->header.row_bytes);
     return bulk_refuse(bulk, REFUSAL_INPUT,
                        "NPY: the body ends after %zu of the row's %" PRIu32
                        " bytes; the header announces %" PRIu64 " rows",
@@ -293,6 +300,11 @@ static enum bulk_progress short_row(struct bulk *bulk, size_t bytes)
 static bool put_row(struct bulk *bulk, const uint8_t *bytes)
 {
     struct point point = {.id = point_id_number(bulk->next_id)};
+    if (bulk->row > 0 && bulk->next_id == 0) { /* only rows without a header get here */
+        bulk_refuse(bulk, REFUSAL_INPUT,
+                    "no id is left: the row before has the highest of 64 bits");
+        return false;
+    }
     float *row = point_reader_row(&bulk->reader);
     if (!read_row(bulk, bytes, row))
         return false;

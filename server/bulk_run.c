@@ -199,7 +199,7 @@ static bool choose_first_id(struct bulk *bulk)
 {
     struct view view;
     bulk->next_id = bulk->first_id;
-    if (bulk->has_first_id || bulk->format != BULK_NPY)
+    if (bulk->has_first_id || bulk->format == BULK_NDJSON)
         return true;
     if (!span_equal(bulk->name, bulk->request->segments[1])) {
         /* uploads that number rows are kept apart by the name in their path */
@@ -276,11 +276,12 @@ static void judge_input(struct bulk *bulk, enum bulk_input_state state)
         refuse_cut(bulk);
         break;
     case BULK_INPUT_BROKEN:
-        bulk_refuse(bulk, REFUSAL_INPUT, "the gzip data is damaged or cut");
+        bulk_refuse(bulk, REFUSAL_INPUT, "the %s data is damaged or cut",
+                    packing_name(bulk->input.packing));
         break;
     case BULK_INPUT_TOO_LARGE:
-        bulk_refuse(bulk, REFUSAL_LARGE, "the gzip data unpacks to more than %u times its size",
-                    INFLATE_RATIO_MAX);
+        bulk_refuse(bulk, REFUSAL_LARGE, "the %s data unpacks to more than %u times its size",
+                    packing_name(bulk->input.packing), UNPACK_RATIO_MAX);
         break;
     case BULK_INPUT_MORE:
     case BULK_INPUT_WAIT:

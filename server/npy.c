@@ -11,6 +11,8 @@
  * before the brace or none. */
 #include "server/npy.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -103,10 +105,8 @@ static enum error parse_type(struct parser *parser, struct npy_header *header)
         const char *name;
         enum npy_type type;
     } types[] = {
-        {"f4", NPY_FLOAT32},
-        {"f2", NPY_FLOAT16},
-        {"u1", NPY_UINT8},
-        {"i1", NPY_INT8},
+        {"f4", NPY_FLOAT32}, {"f8", NPY_FLOAT64}, {"f2", NPY_FLOAT16},
+        {"u1", NPY_UINT8},   {"i1", NPY_INT8},
     };
     struct span text, name;
     if (!take_string(parser, &text))
@@ -119,13 +119,14 @@ static enum error parse_type(struct parser *parser, struct npy_header *header)
         if (!span_equal(name, span_text(types[i].name)))
             continue;
         header->type = types[i].type;
-        bool wide = header->type == NPY_FLOAT32 || header->type == NPY_FLOAT16;
+        bool wide = types[i].name[0] == 'f';
         if (order && text.data[0] == '>' && wide)
             return refuse(parser, "dtype '>%s' is big-endian, only little-endian is read",
                           types[i].name);
         return OK;
     }
-    return refuse(parser, "unknown dtype '%.*s', known are float32, float16, uint8 and int8",
+    return refuse(parser,
+                  "unknown dtype '%.*s', known are float32, float64, float16, uint8 and int8",
                   (int)(text.bytes < 32 ? text.bytes : 32), (const char *)text.data);
 }
 
@@ -237,12 +238,18 @@ enum error npy_parse(const uint8_t *data, size_t bytes, struct npy_header *heade
     if (error)
         return error;
     static const uint32_t sizes[] = {
-        [NPY_FLOAT32] = 4, [NPY_FLOAT16] = 2, [NPY_UINT8] = 1, [NPY_INT8] = 1};
+        [NPY_FLOAT32] = 4, [NPY_FLOAT64] = 8, [NPY_FLOAT16] = 2, [NPY_UINT8] = 1, [NPY_INT8] = 1};
     header->row_bytes = header->dim * sizes[header->type];
     uint64_t total;
     if (__builtin_mul_overflow(header->rows, header->row_bytes, &total) || total > INT64_MAX)
         return refuse(&parser, "%llu rows are too many", (unsigned long long)header->rows);
     return OK;
+}
+
+struct npy_header npy_floats(uint32_t dim)
+{
+    return (struct npy_header){
+        .type = NPY_FLOAT32, .rows = NPY_ROWS_OPEN, .dim = dim, .row_bytes = 4 * dim};
 }
 
 /* ---- rows ---- */
@@ -286,12 +293,24 @@ static bool widen_halves(const uint8_t *row, uint32_t dim, float *out, uint32_t 
     return true;
 }
 
+static bool round_doubles(const uint8_t *row, uint32_t dim, float *out, uint32_t *bad)
+{
+    for (uint32_t i = 0; i < dim; i++) {
+        double v;
+        memcpy(&v, row + 8 * (size_t)i, sizeof v);
+        out[i] = fabs(v) <= (double)FLT_MAX ? (float)v : INFINITY;
+    }
+    return floats_finite((const uint8_t *)out, dim, bad);
+}
+
 bool npy_row(const struct npy_header *header, const uint8_t *row, float *out, uint32_t *bad)
 {
     switch (header->type) {
     case NPY_FLOAT32:
         memcpy(out, row, header->row_bytes);
         return floats_finite(row, header->dim, bad);
+    case NPY_FLOAT64:
+        return round_doubles(row, header->dim, out, bad);
     case NPY_FLOAT16:
         return widen_halves(row, header->dim, out, bad);
     case NPY_UINT8:

@@ -1,10 +1,12 @@
-/* NPY, read as it streams: header, then rows widened exactly to float32. */
+/* Matrices, read as they stream: an NPY header, then rows made float32, exactly but for float64,
+ * which is rounded to the nearest. Rows alone are read the same way, once a header is made up. */
 #ifndef KITH_SERVER_NPY_H
 #define KITH_SERVER_NPY_H
 
 #include "index/arena.h"
 
-enum npy_type { NPY_FLOAT32, NPY_FLOAT16, NPY_UINT8, NPY_INT8 };
+enum npy_type { NPY_FLOAT32, NPY_FLOAT64, NPY_FLOAT16, NPY_UINT8, NPY_INT8 };
+#define NPY_ROWS_OPEN UINT64_MAX /* as many as come */
 struct npy_header {
     enum npy_type type;
     uint64_t rows;
@@ -18,8 +20,10 @@ struct npy_header {
  * bytes. */
 enum error npy_parse(const uint8_t *data, size_t bytes, struct npy_header *header, char *why,
                      size_t why_bytes) MUST_CHECK;
-/* Widen one row: exact for all types. out float[dim]. Returns false if a value is NaN or infinite;
- * *bad its column. */
+/* The header that rows of little-endian float32 without one would have. dim: 1 to 65536. */
+struct npy_header npy_floats(uint32_t dim);
+/* One row to out, float[dim]. Returns false if a value is NaN, infinite or (float64) too large for
+ * a float32; *bad its column. */
 bool npy_row(const struct npy_header *header, const uint8_t *row, float *out, uint32_t *bad);
 
 #endif

@@ -247,7 +247,8 @@ static bool check_type(struct http_request *request)
 {
     if (request->content_length == 0)
         return true;
-    struct span type = request->content_type, encoding = request->content_encoding;
+    struct span type = request->content_type;
+    enum packing packing;
     if (type.bytes > 0 && !type_is_json(type)) {
         request_fail(request, 415,
                      "Bad request: the body of %s must be application/json, not %.*s (curl: -H "
@@ -256,13 +257,7 @@ static bool check_type(struct http_request *request)
                      (const char *)type.data);
         return false;
     }
-    if (request_is_packed(request) &&
-        (encoding.bytes != 4 || strncasecmp((const char *)encoding.data, "gzip", 4) != 0)) {
-        request_fail_headers(request, 415, "Accept-Encoding: gzip\r\n",
-                             "Bad request: Content-Encoding must be gzip or identity");
-        return false;
-    }
-    return true;
+    return request_read_packing(request, &packing);
 }
 
 static bool check_size(const struct config *config, const struct route *route,

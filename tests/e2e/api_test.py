@@ -368,7 +368,7 @@ class Bulk(Case):
         self.assertIn(text, reply["status"]["error"])
 
     def test_dtypes(self):
-        for i, dtype in enumerate(["<f4", "<f2", "|u1", "|i1"]):
+        for i, dtype in enumerate(["<f4", "<f8", "<f2", "|u1", "|i1"]):
             rows = np.array([[1, 2, 3, 4], [5, 6, 7, 8]]).astype(dtype)
             status, reply = self.bulk(npy(rows), query="?first_id=%d" % (100 + 10 * i))
             self.assertEqual(status, 200, reply)
@@ -381,6 +381,14 @@ class Bulk(Case):
         self.assertEqual(status, 200, reply)
         ids = [p["id"] for p in self.ok("POST", "/collections/c/points/scroll", {"limit": 100})["points"]]
         self.assertEqual(ids, [1, 2, 3, 4, 5, 6, 7, 8])
+
+    def test_raw_floats(self):
+        rows = np.arange(8, dtype="<f4").reshape(2, 4)
+        status, reply = self.bulk(rows.tobytes(), "octet-stream", "?dim=4&first_id=30")
+        self.assertEqual(status, 200, reply)
+        self.assertEqual(self.ok("GET", "/collections/c/points/31")["vector"], [4.0, 5.0, 6.0, 7.0])
+        self.bad(400, "dim=", rows.tobytes(), "octet-stream")
+        self.bad(400, "row 1", rows.tobytes()[:-1], "octet-stream", "?dim=4&first_id=30")
 
     def test_ndjson(self):
         lines = b'{"id":10,"vector":[1,2,3,4],"payload":{"a":1}}\n\n{"id":11,"vector":[1,2,3,4]}'
@@ -398,7 +406,8 @@ class Bulk(Case):
     def test_bad_npy(self):
         rows = np.ones((3, 4), np.float32)
         self.bad(400, "Fortran", npy(rows, fortran=True))
-        self.bad(400, "<f8", npy(rows.astype(np.float64)))
+        self.bad(400, "column 1", npy(np.array([[1, 1e300, 0, 0]])), query="?first_id=40")
+        self.bad(400, "<c8", npy(rows.astype(np.complex64)))
         self.bad(400, "", npy(rows)[:40])
         self.bad(400, "", b"PK\x03\x04 not numpy at all, really not, but long enough for a header")
         self.bad(400, "dimension", npy(np.ones((3, 5), np.float32)))

@@ -18,6 +18,7 @@ static struct fixture server;
 
 #define NDJSON "Content-Type: application/x-ndjson\r\n"
 #define NPY "Content-Type: application/x-npy\r\n"
+#define RAW "Content-Type: application/octet-stream\r\n"
 #define GZIP "Content-Encoding: gzip\r\n"
 
 struct bytes {
@@ -247,6 +248,7 @@ static void test_npy_types(void **state)
 {
     (void)state;
     static const float f4[] = {1.5f, -2.25f, 3e18f, 1e-40f};
+    static const double f8[] = {1.5, 0.1, -3e18, 1e-320};
     static const uint16_t f2[] = {0x3c00, 0xc000, 0x0001, 0x7bff};
     static const uint8_t u1[] = {0, 1, 127, 255};
     static const int8_t i1[] = {-128, -1, 0, 127};
@@ -257,6 +259,7 @@ static void test_npy_types(void **state)
         double wanted[4];
     } table[] = {
         {"<f4", f4, 16, {1.5, -2.25, (double)3e18f, (double)1e-40f}},
+        {"<f8", f8, 32, {1.5, (double)0.1f, (double)-3e18f, 0}},
         {"<f2", f2, 8, {1, -2, 0x1p-24, 65504}},
         {"|u1", u1, 4, {0, 1, 127, 255}},
         {"|i1", i1, 4, {-128, -1, 0, 127}},
@@ -276,6 +279,60 @@ static void test_npy_types(void **state)
         }
     }
     assert_int_equal(count_points(&server, "types"), 2);
+}
+
+/* Rows without a header: as many as come, in pieces of any size. */
+static void test_raw_floats(void **state)
+{
+    (void)state;
+    static const float rows[] = {1, 2, 3, -4.5f, 0.25f, 6};
+    struct bytes body = {malloc(sizeof rows), sizeof rows};
+    memcpy(body.data, rows, sizeof rows);
+    struct bytes packed = gzip(body);
+    create(&server, "raw", 3, "Dot");
+    for (size_t piece = 0; piece < sizeof rows; piece += 1 + piece) {
+        expect_upload(&server, "/collections/raw/bulk?dim=3&first_id=9", RAW, body, piece, 2);
+        expect_upload(&server, "/collections/raw/bulk?dim=3&first_id=9", RAW GZIP, packed, piece,
+                      2);
+    }
+    expect_vector(&server, "raw", 9, (const double[]){1, 2, 3}, 3);
+    expect_vector(&server, "raw", 10, (const double[]){-4.5, 0.25, 6}, 3);
+    expect_upload(&server, "/collections/raw/bulk?dim=3", RAW, body, 0, 2); /* 11 and 12 */
+    assert_int_equal(count_points(&server, "raw"), 4);
+    expect_upload(&server, "/collections/raw2/bulk?dim=2&distance=Euclid", RAW, body, 5, 3);
+    expect_vector(&server, "raw2", 2, (const double[]){0.25, 6}, 2);
+    expect_upload(&server, "/collections/raw/bulk?dim=3&first_id=18446744073709551614", RAW, body,
+                  0, 2);
+    expect_bad_upload(&server, "/collections/raw/bulk?dim=3&first_id=18446744073709551615", RAW,
+                      body, 0, 400, 1,
+                      "Wrong input: row 1 (the first is 0): no id is left: the row before has the "
+                      "highest of 64 bits; 1 points before it were accepted and are kept");
+    body.count = 20;
+    expect_bad_upload(&server, "/collections/raw/bulk?dim=3&first_id=50", RAW, body, 7, 400, 1,
+                      "Wrong input: row 1 (the first is 0): the body ends after 8 of the row's 12 "
+                      "bytes (dim x 4); 1 points before it were accepted and are kept");
+    body.count = 16;
+    expect_bad_upload(&server, "/collections/raw/bulk?dim=2&first_id=60", RAW, body, 0, 400, 0,
+                      "Wrong input: Vector dimension error: expected dim: 3, got 2; …");
+    const struct {
+        const char *query, *headers;
+        int status;
+        const char *text;
+    } bad[] = {
+        {"", RAW, 400, "Bad request: rows of application/octet-stream need ?dim=…"},
+        {"?dim=0", RAW, 422, "Validation error in query parameters: [dim: value 0 invalid…"},
+        {"?dim=65537", RAW, 422, "Validation error in query parameters: [dim: …"},
+        {"?dim=x", RAW, 400, "Deserialize error in query parameters: dim…"},
+        {"?dim=3", NPY, 400, "Bad request: dim tells the width…"},
+        {"?dim=3", NDJSON, 400, "Bad request: dim tells the width…"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/collections/raw/bulk%s", bad[i].query);
+        expect_bad_upload(&server, path, bad[i].headers, body, 0, bad[i].status, -1, bad[i].text);
+    }
+    free(body.data);
+    free(packed.data);
 }
 
 static void test_next_free_id(void **state)
@@ -442,7 +499,7 @@ static void test_bad_matrices(void **state)
         {npy("<f4", "False", 3, 2, rows, 0), 128, 0,
          "Wrong input: NPY: the header is cut after 0…"},
         {npy("<i4", "False", 3, 2, rows, 24), 0, 0, "Wrong input: NPY: …"},
-        {npy("<f8", "False", 3, 1, rows, 24), 0, 0, "Wrong input: NPY: …"},
+        {npy("<c8", "False", 3, 1, rows, 24), 0, 0, "Wrong input: NPY: …"},
         {npy(">f4", "False", 3, 2, rows, 24), 0, 0, "Wrong input: NPY: …"},
         {npy("<f4", "True", 3, 2, rows, 24), 0, 0, "Wrong input: NPY: …"},
         {npy("<f4", "False", 2, 3, rows, 24), 0, 0,
@@ -513,7 +570,7 @@ static void test_refused_at_once(void **state)
                    "Bad request: the Content-Type of a bulk…");
     expect_refused("/collections/refused/bulk", JSON_HEADER, 415, "Bad request: the Content-Type…");
     expect_refused("/collections/refused/bulk", NDJSON "Content-Encoding: br\r\n", 415,
-                   "Bad request: Content-Encoding must be gzip or identity");
+                   "Bad request: Content-Encoding must be gzip, zstd or identity");
     expect_refused("/collections/missing/bulk", NDJSON, 404,
                    "Not found: Collection `missing` doesn't exist!");
     expect_refused("/collections/missing/bulk", NPY, 404,
@@ -745,21 +802,14 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines_in_any_pieces),
-        cmocka_unit_test(test_many_steps),
-        cmocka_unit_test(test_npy_types),
-        cmocka_unit_test(test_next_free_id),
-        cmocka_unit_test(test_creates_collections),
-        cmocka_unit_test(test_bad_lines),
-        cmocka_unit_test(test_bad_line_after_many),
-        cmocka_unit_test(test_bad_matrices),
-        cmocka_unit_test(test_bad_gzip),
-        cmocka_unit_test(test_refused_at_once),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_peer_goes),
-        cmocka_unit_test(test_body_is_cut),
-        cmocka_unit_test(test_collection_goes),
-        cmocka_unit_test(test_too_many_uploads),
+        cmocka_unit_test(test_lines_in_any_pieces), cmocka_unit_test(test_many_steps),
+        cmocka_unit_test(test_npy_types),           cmocka_unit_test(test_raw_floats),
+        cmocka_unit_test(test_next_free_id),        cmocka_unit_test(test_creates_collections),
+        cmocka_unit_test(test_bad_lines),           cmocka_unit_test(test_bad_line_after_many),
+        cmocka_unit_test(test_bad_matrices),        cmocka_unit_test(test_bad_gzip),
+        cmocka_unit_test(test_refused_at_once),     cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_peer_goes),           cmocka_unit_test(test_body_is_cut),
+        cmocka_unit_test(test_collection_goes),     cmocka_unit_test(test_too_many_uploads),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -42,7 +42,7 @@ static enum error parse(size_t bytes, struct npy_header *header)
 static void assert_header(unsigned major, const char *dict, enum npy_type type, uint64_t rows,
                           uint32_t dim)
 {
-    static const uint32_t sizes[] = {4, 2, 1, 1};
+    static const uint32_t sizes[] = {4, 8, 2, 1, 1};
     struct npy_header header;
     size_t bytes = make(major, dict);
     if (parse(bytes + 100, &header) != OK)
@@ -87,7 +87,8 @@ static void test_refused(void **state)
     static const struct {
         const char *dict, *why;
     } cases[] = {
-        {"{'descr':'<f8','fortran_order':False,'shape':(3,4)}", "unknown dtype '<f8'"},
+        {"{'descr':'<c8','fortran_order':False,'shape':(3,4)}", "unknown dtype '<c8'"},
+        {"{'descr':'>f8','fortran_order':False,'shape':(3,4)}", "'>f8' is big-endian"},
         {"{'descr':'|b1','fortran_order':False,'shape':(3,4)}", "unknown dtype '|b1'"},
         {"{'descr':'<i4','fortran_order':False,'shape':(3,4)}", "unknown dtype '<i4'"},
         {"{'descr':'|O','fortran_order':False,'shape':(3,4)}", "unknown dtype '|O'"},

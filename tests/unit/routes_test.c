@@ -223,8 +223,9 @@ static void bodies_are_judged_before_they_are_read(void **state)
                   "application/json");
     expect_answer(&fixture, "PUT", path, "Content-Type: application/jsonx\r\n", body, 415,
                   "application/json");
-    expect_answer(&fixture, "PUT", path, JSON "Content-Encoding: br\r\n", body, 415, "gzip");
+    expect_answer(&fixture, "PUT", path, JSON "Content-Encoding: br\r\n", body, 415, "gzip, zstd");
     expect_answer(&fixture, "PUT", path, JSON "Content-Encoding: gzip\r\n", body, 400, "gzip");
+    expect_answer(&fixture, "PUT", path, JSON "Content-Encoding: zstd\r\n", body, 400, "zstd");
     expect_answer(&fixture, "PUT", path, JSON "Content-Encoding: identity\r\n", body, 200, "true");
     expect_answer(&fixture, "PUT", "/collections/t2", "", body, 200, "true");
     expect_answer(&fixture, "PUT", "/collections/t3",
