@@ -19,6 +19,7 @@ struct collection_vector {
     const struct vector_settings *settings;
     struct codec *codec;             /* owned; NULL without dim */
     struct centre_cache *centres;    /* owned */
+    struct recall_state *recall;     /* owned */
     struct maintenance *maintenance; /* owned; the planning thread's; NULL at first */
 };
 

@@ -35,6 +35,7 @@
 
 #include "index/centre_table.h"
 #include "index/plan.h"
+#include "index/recall.h"
 #include "index/utf8.h"
 
 #define SETTINGS_FORMAT 2
@@ -339,6 +340,7 @@ static void close_vectors(struct collection *collection)
          i++) {
         codec_free(collection->vectors[i].codec);
         centre_cache_free(collection->vectors[i].centres);
+        recall_state_free(collection->vectors[i].recall);
         maintenance_free(collection->vectors[i].maintenance);
     }
     free(collection->vectors);
@@ -353,7 +355,8 @@ static void open_vectors(struct collection *collection, struct vector_shape *sha
         struct collection_vector *vector = &collection->vectors[i];
         *vector = (struct collection_vector){.number = (uint16_t)i,
                                              .settings = &settings->vectors[i],
-                                             .centres = centre_cache_new()};
+                                             .centres = centre_cache_new(),
+                                             .recall = recall_state_new()};
         shapes[i] = (struct vector_shape){.dim = vector->settings->dim};
         if (vector->settings->dim > 0) {
             vector->codec = codec_new(vector->settings->dim, vector->settings->seed, NULL);

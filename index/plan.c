@@ -15,7 +15,9 @@
 
 struct plan_scratch *plan_scratch_new(void)
 {
-    return allocate_zeroed(1, sizeof(struct plan_scratch));
+    struct plan_scratch *scratch = allocate_zeroed(1, sizeof *scratch);
+    scratch->workspace = search_workspace_new();
+    return scratch;
 }
 
 void plan_scratch_free(struct plan_scratch *scratch)
@@ -26,6 +28,7 @@ void plan_scratch_free(struct plan_scratch *scratch)
     encode_scratch_release(&scratch->encode);
     partition_scratch_release(&scratch->divide);
     centre_query_release(&scratch->query);
+    search_workspace_free(scratch->workspace);
     struct scratch *all[] = {&scratch->rows,    &scratch->members, &scratch->ends,
                              &scratch->lanes,   &scratch->picked,  &scratch->code,
                              &scratch->centres, &scratch->centre,  &scratch->rotated_centre,
@@ -379,7 +382,28 @@ static enum error next_generation(struct planning *planning, bool *found,
     return OK;
 }
 
-static enum error plan_next(struct planning *planning, bool idle, enum plan_state *state)
+/* A slice of learning which share gives which recall; a plan once a table is made. */
+static enum error learn(struct planning *planning, bool idle, enum plan_state *state)
+{
+    struct recall_table table;
+    bool done;
+
+    const enum error error =
+        recall_learn(planning->collection, planning->vector, &planning->view, idle,
+                     planning->scratch->workspace, &planning->maintenance->learning, &done, &table);
+
+    if (error == OK && done) {
+        plan_new(planning, PLAN_LEARN);
+        planning->plan->recall = table;
+        *state = PLAN_READY;
+    } else {
+        *state = idle ? PLAN_MEASURED : PLAN_AGAIN;
+    }
+    return error;
+}
+
+static enum error plan_next(struct planning *planning, bool idle, bool measure,
+                            enum plan_state *state)
 {
     struct maintenance *maintenance = planning->maintenance;
     struct generation generation;
@@ -395,12 +419,18 @@ static enum error plan_next(struct planning *planning, bool idle, enum plan_stat
         *state = plan_move(planning, &generation) ? PLAN_READY : PLAN_AGAIN;
     } else if (planning->table->live == 0) {
         *state = PLAN_NOTHING;
+    } else if (maintenance->learning != NULL ||
+               recall_is_due(planning->vector, &planning->view, planning->table->codes, false)) {
+        return learn(planning, idle && measure, state);
     } else if (sweep_is_due(planning) && sweep(planning)) {
         ;
     } else if (next_without(planning->table, PARTITION_SETTLED, &maintenance->settle)) {
         settle(planning, maintenance->settle);
     } else if (idle && next_without(planning->table, PARTITION_POLISHED, &maintenance->polish)) {
         polish(planning, maintenance->polish);
+    } else if (idle && measure &&
+               recall_is_due(planning->vector, &planning->view, planning->table->codes, true)) {
+        return learn(planning, true, state);
     } else {
         *state = PLAN_NOTHING;
     }
@@ -408,8 +438,8 @@ static enum error plan_next(struct planning *planning, bool idle, enum plan_stat
 }
 
 enum error collection_plan(struct collection *collection, uint16_t vector, uint32_t reader,
-                           bool idle, struct plan_scratch *scratch, enum plan_state *state,
-                           struct plan **plan)
+                           bool idle, bool measure, struct plan_scratch *scratch,
+                           enum plan_state *state, struct plan **plan)
 {
     *plan = NULL;
     *state = PLAN_NOTHING;
@@ -423,6 +453,7 @@ enum error collection_plan(struct collection *collection, uint16_t vector, uint3
     }
     const struct database_options *options = database_options(collection->database);
     struct planning planning = {
+        .collection = collection,
         .vector = own,
         .codec = own->codec,
         .metric = own->settings->metric,
@@ -440,11 +471,12 @@ enum error collection_plan(struct collection *collection, uint16_t vector, uint3
     planning.counters = view_vector_counters(&planning.view, vector);
     error = centre_table_acquire(own, &planning.view, &planning.table);
     if (error == OK) {
-        error = plan_next(&planning, idle, state);
+        error = plan_next(&planning, idle, measure, state);
         centre_table_release(own, planning.table);
     }
     view_close(&planning.view);
-    if (error == OK && *state == PLAN_READY && planning.plan->count == 0 && !planning.plan->moves) {
+    if (error == OK && *state == PLAN_READY && planning.plan->count == 0 && !planning.plan->moves &&
+        planning.plan->kind != PLAN_LEARN) {
         *state = PLAN_NOTHING; /* what it was about cannot be read */
     }
     if (error == OK && *state == PLAN_READY) {

@@ -25,17 +25,28 @@ struct plan_scratch *plan_scratch_new(void);
 void plan_scratch_free(struct plan_scratch *scratch); /* accepts NULL */
 
 enum plan_state {
-    PLAN_NOTHING, /* nothing is due */
-    PLAN_AGAIN,   /* a part of the planning is done: call again */
-    PLAN_READY,   /* *plan is to be applied and freed before the next is made */
+    PLAN_NOTHING,  /* nothing is due */
+    PLAN_AGAIN,    /* a part of the planning is done: call again */
+    PLAN_READY,    /* *plan is to be applied and freed before the next is made */
+    PLAN_MEASURED, /* sampled queries were answered again: rest as long as the machine's share asks
+                    */
 };
-enum plan_kind { PLAN_START, PLAN_MOVE, PLAN_SETTLE, PLAN_PURGE, PLAN_MERGE, PLAN_POLISH };
+enum plan_kind {
+    PLAN_START,
+    PLAN_MOVE,
+    PLAN_SETTLE,
+    PLAN_PURGE,
+    PLAN_MERGE,
+    PLAN_POLISH,
+    PLAN_LEARN
+};
 
-/* The next step for one vector (by number). idle: also what only makes things better. One thread a
- * collection, holding it. ERROR_CORRUPT, ERROR_IO. */
+/* The next step for one vector (by number). idle: also what only makes things better; measure: also
+ * sampled queries, answered again through all codes. One thread a collection, holding it.
+ * ERROR_CORRUPT, ERROR_IO. */
 enum error collection_plan(struct collection *collection, uint16_t vector, uint32_t reader,
-                           bool idle, struct plan_scratch *scratch, enum plan_state *state,
-                           struct plan **plan) MUST_CHECK;
+                           bool idle, bool measure, struct plan_scratch *scratch,
+                           enum plan_state *state, struct plan **plan) MUST_CHECK;
 enum plan_kind plan_kind_of(const struct plan *plan);
 size_t plan_bytes(const struct plan *plan); /* that it writes */
 void plan_free(struct plan *plan);          /* accepts NULL */

@@ -78,6 +78,9 @@ static enum error apply_in(struct write *write, const struct collection_vector *
                            const struct view *view, const struct plan *plan)
 {
     struct vector_counters *counters = write_vector_counters(write, plan->vector);
+    if (plan->kind == PLAN_LEARN) {
+        return recall_write(write, plan->vector, &plan->recall);
+    }
     if (counters->partition_stamp != plan->stamp) {
         return ERROR_BUSY;
     }
@@ -124,7 +127,9 @@ enum error collection_apply_plan(struct collection *collection, const struct pla
     }
     failpoint("index-plan-applied");
     error = write_commit(write);
-    if (error != OK) {
+    if (error == OK && plan->kind == PLAN_LEARN) {
+        recall_adopt(vector, &plan->recall);
+    } else if (error != OK && plan->kind != PLAN_LEARN) {
         centre_table_forget(vector, plan->stamp + 1);
     }
     return error;
@@ -140,7 +145,8 @@ enum error collection_maintain(struct collection *collection, uint32_t reader, b
         enum plan_state state = PLAN_AGAIN;
         while (error == OK && state != PLAN_NOTHING && *steps < steps_max) {
             struct plan *plan;
-            error = collection_plan(collection, (uint16_t)v, reader, idle, scratch, &state, &plan);
+            error = collection_plan(collection, (uint16_t)v, reader, idle, idle, scratch, &state,
+                                    &plan);
             if (error == OK && state == PLAN_READY) {
                 error = collection_apply_plan(collection, plan);
                 ++*steps;

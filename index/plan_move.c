@@ -43,6 +43,7 @@ void maintenance_free(struct maintenance *maintenance)
 {
     if (maintenance != NULL) {
         assignment_drop(maintenance);
+        learning_free(maintenance->learning);
         free(maintenance);
     }
 }

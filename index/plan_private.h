@@ -5,6 +5,8 @@
 #include "index/centre_table.h"
 #include "index/partition.h"
 #include "index/plan.h"
+#include "index/recall.h"
+#include "index/search.h"
 
 #define PARTITION_SETTLED 1u  /* its neighbourhood was looked at since its centre was made */
 #define PARTITION_POLISHED 2u /* it was in a group of Lloyd steps since its centre was made */
@@ -38,8 +40,9 @@ struct plan {
     uint64_t generation;
     uint8_t *moved; /* owned: all its lanes that are gone, afterwards */
     size_t moved_bytes;
-    bool drop;         /* all are gone */
-    uint64_t dead_out; /* codes of dead slots that are left out */
+    bool drop;                  /* all are gone */
+    uint64_t dead_out;          /* codes of dead slots that are left out */
+    struct recall_table recall; /* PLAN_LEARN */
 };
 
 /* A generation on its way out, between two plans. */
@@ -57,6 +60,7 @@ struct maintenance {
     bool sweeping;
     uint32_t polish; /* where to look for the next partition to polish */
     uint32_t settle;
+    struct learning *learning;
 };
 
 /* A point that is put into a partition. */
@@ -71,12 +75,14 @@ struct plan_scratch {
     struct encode_scratch encode;
     struct partition_scratch divide;
     struct centre_query query;
+    struct search_workspace *workspace;
     struct scratch rows, members, ends, lanes, picked, code, centres, centre, rotated_centre,
         across, owner;
 };
 
 /* One running collection_plan. */
 struct planning {
+    struct collection *collection;
     const struct collection_vector *vector;
     const struct codec *codec;
     enum metric metric;

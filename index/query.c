@@ -37,6 +37,7 @@ static void add_stats(struct query_run *run, const struct search_stats *stats)
     run->stats.second_stage += stats->second_stage;
     run->stats.exact_scored += stats->exact_scored;
     run->stats.degraded |= stats->degraded;
+    run->stats.sampled |= stats->sampled;
 }
 
 /* ---- nearest ---- */
@@ -55,6 +56,7 @@ static enum error search_leaf(struct query_run *run, const struct query *query,
         .threshold_score = query->threshold,
         .exact = query->exact || run->recall >= 1,
         .recall = run->recall >= 1 ? 0 : run->recall,
+        .effort = query->effort,
         .exclude = query->excluded,
         .exclude_count = query->excluded_count,
         .deadline_ns = run->deadline_ns,

@@ -85,6 +85,7 @@ struct query {
     bool has_threshold;
     float threshold;
     bool exact;
+    float effort; /* how many times the default to read, when no recall is asked for; 0: once */
     /* of a leaf: what it and all queries above it ask for */
     const struct filter *filter; /* NULL: none */
     struct point_id *excluded;   /* ids of examples, ascending */

@@ -525,13 +525,14 @@ static enum error search_generations(struct search *search)
 /* Codes to read for the recall that is asked for, of `codes`. */
 static uint64_t wanted_codes(const struct search *search, uint64_t codes)
 {
-    const double recall = search->admit.request->recall > 0.0f
-                              ? (double)search->admit.request->recall
-                              : RECALL_DEFAULT;
-    const double share = search->admit.request->share > 0.0f
-                             ? (double)search->admit.request->share
-                             : recall_prior_share(recall, codes, search->admit.topk.k);
-    return (uint64_t)(share * (double)codes) + 1;
+    const struct search_request *request = search->admit.request;
+    const double recall = request->recall > 0.0f ? (double)request->recall : RECALL_DEFAULT;
+    double share = (double)request->share;
+    if (share <= 0.0) {
+        share = recall_share(search->own, search->admit.view, recall, codes, search->admit.topk.k);
+        share *= request->recall <= 0.0f && request->effort > 0.0f ? (double)request->effort : 1.0;
+    }
+    return (uint64_t)((share < 1.0 ? share : 1.0) * (double)codes) + 1;
 }
 
 static enum error search_partition(struct search *search, const struct centre_table *table,
@@ -577,9 +578,12 @@ static struct probe_end probe_end(const struct search *search, const struct cent
 static enum error probe_partitions(struct search *search, const struct centre_table *table)
 {
     const struct probe_end end = probe_end(search, table);
+    const struct search_request *request = search->admit.request;
+    if (!search->exhaustive && !request->unsampled && !admission_is_filtered(&search->admit)) {
+        search->admit.stats->sampled = recall_sample(search->own, request->vector);
+    }
     struct centre_query *query = &search->admit.workspace->centres;
-    centre_query_run(query, search->codec, search->admit.metric, table,
-                     search->admit.request->vector);
+    centre_query_run(query, search->codec, search->admit.metric, table, request->vector);
     uint64_t read = 0;
     enum error error = OK;
     for (size_t i = 0; i < query->count && error == OK; i++) {

@@ -34,6 +34,8 @@ struct search_request {
     float threshold_score;          /* client score; strictly better ones are kept */
     bool exact;                     /* score every live vector exactly */
     float recall;                   /* expected, in [0.5, 1); 0: RECALL_DEFAULT, 0.99 */
+    float effort;                   /* without a recall: times the default share; 0: once */
+    bool unsampled;                 /* not a client's query: nothing is to be learnt from it */
     float share;                    /* of the codes to read instead, in (0, 1]; 0: as recall says */
     const struct point_id *exclude; /* ids left out of the answer */
     size_t exclude_count;
@@ -50,6 +52,7 @@ struct hit {
 
 struct search_stats {
     uint64_t codes_scanned, second_stage, exact_scored, partitions;
+    bool sampled;  /* it waits to be answered again: recall_sample */
     bool degraded; /* a damaged row was left out; its checksum did not hold */
 };
 

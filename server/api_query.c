@@ -135,6 +135,8 @@ bool query_call_run(struct query_call *query_call, const struct query_node *node
     *degraded = run.stats.degraded;
     query_call->run_ns += clock_ns() - begun;
     query_call_count(query_call, &run.stats);
+    if (run.stats.sampled)
+        planner_measure(call->service->planner, collection_name(call->collection));
     if (error == OK)
         return true;
     if (error != ERROR_INVALID || run.why == NULL)

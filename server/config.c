@@ -102,6 +102,8 @@ static const struct option options[] = {
      "written by a step of maintenance, about"},
     {"planner.enabled", OPTION_BOOL, AT(planner.enabled), 0, 1,
      "maintenance of partitions; off only to measure what it costs"},
+    {"planner.measure_percent", OPTION_U32, AT(planner.measure_percent), 0, 50,
+     "of a core, spent on measuring the recall that sampled queries got"},
     {"http.request_line_bytes_max", OPTION_BYTES, AT(http.request_line_bytes), 64, MIB,
      "above: 414"},
     {"http.header_bytes_max", OPTION_BYTES, AT(http.header_bytes), 256, MIB,

@@ -29,6 +29,7 @@ struct planner {
     struct database *database;
     struct writer *writer;
     uint32_t reader;
+    struct planner_options options;
     pthread_t thread;
     struct plan_scratch *scratch; /* the thread's */
     pthread_mutex_t mutex;
@@ -36,12 +37,13 @@ struct planner {
     /* all below: under the mutex */
     struct entry *first, *last;
     bool stopping, applied;
+    uint64_t measure_after_ns; /* sampled queries are answered again from then on */
     struct planner_figures figures;
 };
 
 struct planner_options planner_options_default(void)
 {
-    return (struct planner_options){.enabled = true};
+    return (struct planner_options){.enabled = true, .measure_percent = 2};
 }
 
 static uint64_t now_ns(void)
@@ -114,6 +116,15 @@ static struct entry *list_due(struct planner *planner, uint64_t now, uint64_t *w
     return NULL;
 }
 
+static struct entry *entry_new(struct span name)
+{
+    struct entry *entry = allocate_zeroed(1, sizeof *entry);
+    entry->name = allocate(name.bytes + 1);
+    memcpy(entry->name, name.data, name.bytes);
+    entry->name_bytes = name.bytes;
+    return entry;
+}
+
 void planner_touch(struct planner *planner, struct span name)
 {
     if (planner == NULL)
@@ -121,15 +132,29 @@ void planner_touch(struct planner *planner, struct span name)
     pthread_mutex_lock(&planner->mutex);
     struct entry *entry = list_find(planner, name);
     if (entry == NULL) {
-        entry = allocate_zeroed(1, sizeof *entry);
-        entry->name = allocate(name.bytes + 1);
-        memcpy(entry->name, name.data, name.bytes);
-        entry->name_bytes = name.bytes;
+        entry = entry_new(name);
         list_append(planner, entry);
     }
     entry->touched_ns = now_ns();
+    entry->not_before_ns = 0;
     entry->settled = false;
     pthread_cond_signal(&planner->changed);
+    pthread_mutex_unlock(&planner->mutex);
+}
+
+/* There are sampled queries to answer again, when it is time. */
+void planner_measure(struct planner *planner, struct span name)
+{
+    if (planner == NULL || planner->options.measure_percent == 0)
+        return;
+    pthread_mutex_lock(&planner->mutex);
+    if (list_find(planner, name) == NULL) {
+        struct entry *entry = entry_new(name);
+        entry->settled = true;
+        entry->not_before_ns = planner->measure_after_ns;
+        list_append(planner, entry);
+        pthread_cond_signal(&planner->changed);
+    }
     pthread_mutex_unlock(&planner->mutex);
 }
 
@@ -181,19 +206,29 @@ static enum error apply(struct planner *planner, struct collection *collection,
     return job.job.error;
 }
 
+/* How long not to measure after having measured for `spent`. */
+static uint64_t rest_after(const struct planner *planner, uint64_t spent)
+{
+    const uint32_t percent = planner->options.measure_percent;
+    return percent == 0 ? UINT64_MAX / 4 : spent * (100 - percent) / percent;
+}
+
 /* One step for the first vector that has one. *state: PLAN_NOTHING when none has. */
 static enum error step(struct planner *planner, struct collection *collection, bool idle,
-                       enum plan_state *state)
+                       bool measure, enum plan_state *state)
 {
     const uint32_t vectors = collection_settings(collection)->vector_count;
     *state = PLAN_NOTHING;
     for (uint32_t v = 0; v < vectors && *state == PLAN_NOTHING; v++) {
         struct plan *plan;
         const uint64_t began = now_ns();
-        enum error error = collection_plan(collection, (uint16_t)v, planner->reader, idle,
+        enum error error = collection_plan(collection, (uint16_t)v, planner->reader, idle, measure,
                                            planner->scratch, state, &plan);
         pthread_mutex_lock(&planner->mutex);
-        planner->figures.planning_seconds += (double)(now_ns() - began) * 1e-9;
+        const uint64_t spent = now_ns() - began;
+        planner->figures.planning_seconds += (double)spent * 1e-9;
+        if (*state == PLAN_MEASURED)
+            planner->measure_after_ns = now_ns() + rest_after(planner, spent);
         pthread_mutex_unlock(&planner->mutex);
         if (error == OK && *state == PLAN_READY)
             error = apply(planner, collection, plan);
@@ -206,17 +241,21 @@ static enum error step(struct planner *planner, struct collection *collection, b
 
 /* What becomes of an entry after a step. Under the mutex. */
 static void entry_after(struct planner *planner, struct entry *entry, uint64_t touched, bool idle,
-                        enum error error, enum plan_state state)
+                        bool measure, enum error error, enum plan_state state)
 {
     list_remove(planner, entry);
     const bool retry = error == ERROR_BUSY;
-    const bool more = error == OK && (state != PLAN_NOTHING || !idle);
+    const bool waits = error == OK && state == PLAN_NOTHING && idle && !measure &&
+                       planner->options.measure_percent > 0;
+    const bool more = error == OK && (state != PLAN_NOTHING || !idle || waits);
     if (!retry && !more && entry->touched_ns == touched) {
         entry_free(entry); /* all is done, or it cannot be: until it is touched again */
         return;
     }
     if (retry)
         entry->not_before_ns = now_ns() + BUSY_WAIT_NS;
+    if (waits)
+        entry->not_before_ns = planner->measure_after_ns;
     if (error == OK && state == PLAN_NOTHING && entry->touched_ns == touched)
         entry->settled = true;
     list_append(planner, entry);
@@ -225,14 +264,16 @@ static void entry_after(struct planner *planner, struct entry *entry, uint64_t t
 static void work_on(struct planner *planner, struct entry *entry)
 {
     const uint64_t touched = entry->touched_ns;
-    const bool idle = now_ns() - touched >= IDLE_AFTER_NS;
+    const uint64_t now = now_ns();
+    const bool idle = now - touched >= IDLE_AFTER_NS;
+    const bool measure = now >= planner->measure_after_ns;
     const struct span name = entry_name(entry);
     pthread_mutex_unlock(&planner->mutex);
     struct collection *collection = NULL;
     enum plan_state state = PLAN_NOTHING;
     enum error error = collection_acquire_unaliased(planner->database, name, &collection);
     if (error == OK)
-        error = step(planner, collection, idle, &state);
+        error = step(planner, collection, idle, measure, &state);
     collection_release(collection);
     if (error != OK && error != ERROR_BUSY && error != ERROR_NOT_FOUND) {
         char quoted[300];
@@ -241,7 +282,7 @@ static void work_on(struct planner *planner, struct entry *entry)
                   error_text(error));
     }
     pthread_mutex_lock(&planner->mutex);
-    entry_after(planner, entry, touched, idle, error, state);
+    entry_after(planner, entry, touched, idle, measure, error, state);
 }
 
 static void wait_until(struct planner *planner, uint64_t wake)
@@ -284,6 +325,8 @@ struct planner *planner_new(struct database *database, struct writer *writer, ui
     planner->database = database;
     planner->writer = writer;
     planner->reader = reader;
+    planner->options = *options;
+    planner->measure_after_ns = options->measure_percent == 0 ? UINT64_MAX : 0;
     planner->scratch = plan_scratch_new();
     pthread_mutex_init(&planner->mutex, NULL);
     pthread_condattr_t monotonic;

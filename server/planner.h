@@ -12,6 +12,9 @@
 
 struct planner_options {
     bool enabled; /* planner.enabled, default true: off for measuring what it costs */
+    /* planner.measure_percent, default 2: of one core's time, spent on answering sampled queries
+     * again to see what recall they got; 0: none are */
+    uint32_t measure_percent;
 };
 struct planner_options planner_options_default(void);
 
@@ -21,6 +24,7 @@ struct planner *planner_new(struct database *database, struct writer *writer, ui
                             const struct planner_options *options);
 /* There may be something to do for a collection. Any thread. */
 void planner_touch(struct planner *planner, struct span name);
+void planner_measure(struct planner *planner, struct span name);
 /* Stops at the next step; the writer must still be running. Accepts NULL. */
 void planner_free(struct planner *planner);
 

@@ -1,10 +1,11 @@
 /* Reading a query and its prefetches.
  *
- * Of `params`: `exact` and `quantization.ignore` ask for an exhaustive float search. The others are
- * checked and have no effect here: `hnsw_ef` (there is no graph; how much is read follows from the
- * bounds), `indexed_only` (every point is indexed), `quantization.rescore` and `oversampling`
- * (scores are always exact, so candidates are always rescored, as many as the bounds ask for) and
- * `acorn` (filters do not walk a graph). `idf` would change scores: refused. */
+ * Of `params`: `exact` and `quantization.ignore` ask for an exhaustive float search. `hnsw_ef` and
+ * `quantization.oversampling` are hints of effort where no `?recall=` says more: a larger ef than
+ * 128, or an oversampling, reads so many times the codes of the default (a quarter to eight times).
+ * The others are checked and have no effect here: `indexed_only` (every point is indexed),
+ * `quantization.rescore` (scores are always exact) and `acorn` (filters do not walk a graph). `idf`
+ * would change scores: refused. */
 #include "server/query_groups.h"
 
 #include <math.h>
@@ -64,6 +65,18 @@ static bool check_oversampling(struct body *body, double oversampling)
                   oversampling, (double)most / 1000);
 }
 
+#define EF_DEFAULT 128.0 /* of hnsw_ef: what reads as much as no hint */
+#define EFFORT_MIN 0.25
+#define EFFORT_MAX 8.0
+
+/* The largest of the hints counts. */
+static void hint_effort(struct query_node *node, double times)
+{
+    const double effort = times < EFFORT_MIN ? EFFORT_MIN : times > EFFORT_MAX ? EFFORT_MAX : times;
+    if ((double)node->query.effort < effort)
+        node->query.effort = (float)effort;
+}
+
 static bool read_quantization(struct body *body, struct query_node *node)
 {
     struct span key;
@@ -88,6 +101,8 @@ static bool read_quantization(struct body *body, struct query_node *node)
             return false;
     }
     node->query.exact |= ignore;
+    if (present)
+        hint_effort(node, oversampling);
     return !json_failed(&body->json) && check_oversampling(body, oversampling);
 }
 
@@ -95,10 +110,15 @@ static bool read_param(struct body *body, struct span key, struct query_node *no
 {
     uint64_t ef = 1;
     bool flag = false;
-    if (key_is(key, "hnsw_ef"))
-        return field_u64(body, "params.hnsw_ef", 1, &ef) &&
-               (body->call == NULL || refuse_limit(body, ef, body->call->limits.search_max_hnsw_ef,
-                                                   "hnsw_ef", "search_max_hnsw_ef"));
+    if (key_is(key, "hnsw_ef")) {
+        if (field_null(body))
+            return true;
+        if (!field_u64(body, "params.hnsw_ef", 1, &ef))
+            return false;
+        hint_effort(node, (double)ef / EF_DEFAULT);
+        return body->call == NULL || refuse_limit(body, ef, body->call->limits.search_max_hnsw_ef,
+                                                  "hnsw_ef", "search_max_hnsw_ef");
+    }
     if (key_is(key, "exact")) {
         bool good = field_bool(body, "params.exact", &flag);
         node->query.exact |= flag;

@@ -179,6 +179,7 @@ static enum error check_main(struct walk *walk, struct span key, struct span val
         [MAIN_EPOCH] = {KIND_EPOCH, 11, FORMAT_PAGED_HEADER_BYTES},
         [MAIN_DEAD] = {KIND_DEAD, 9, FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES},
         [MAIN_MOVED] = {KIND_MOVED, 11, FORMAT_PAGED_HEADER_BYTES},
+        [MAIN_RECALL] = {KIND_RECALL, 11, FORMAT_HEADER_BYTES},
         [MAIN_FIELD] = {KIND_FIELD, 5, FIELD_BYTES},
     };
     const struct check *check = (const struct check *)walk;

@@ -28,6 +28,7 @@
  *     main    08 u32 number            FIELD       header, u64 built, u64 end, u32 name bytes,
  *                                                  u32 0, name, schema (a value); flags: enum
  *                                                  field_state
+ *     main    09 V 0                    RECALL      header, what index/recall.h learnt
  *     ids     00 u64 number            ID          header, u64 slot
  *     ids     01 UUID[16]              ID          the same
  *     rows    u64 slot                 ROW         header, u64 version, point id[17], u8 n,
@@ -150,6 +151,7 @@ enum value_kind {
     KIND_POSTING = 17,
     KIND_VECTOR = 18,
     KIND_LIST = 19,
+    KIND_RECALL = 21,
     KIND_ALIAS = 20,
 };
 
@@ -168,6 +170,7 @@ enum main_key {
     MAIN_DEAD = 6,
     MAIN_MOVED = 7,
     MAIN_FIELD = 8,
+    MAIN_RECALL = 9,
 };
 enum catalog_key { CATALOG_FORMAT = 1, CATALOG_NAME = 2, CATALOG_NEXT = 3, CATALOG_ALIAS = 4 };
 

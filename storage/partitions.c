@@ -104,7 +104,36 @@ void view_partition_prefetch(const struct view *view, uint16_t vector, uint64_t 
     }
 }
 
+enum error view_recall(const struct view *view, uint16_t vector, struct span *bytes)
+{
+    const struct key key = key_centre(MAIN_RECALL, vector, 0);
+    struct span value;
+    enum error error = table_read(view->transaction, view->environment->tables[TABLE_MAIN],
+                                  &view->version->extent, key_span(&key), &value);
+    if (error == OK) {
+        error = stored_check(key_span(&key), value, KIND_RECALL, FORMAT_HEADER_BYTES);
+    }
+    if (error == OK) {
+        *bytes = span_of(value.data + FORMAT_HEADER_BYTES, value.bytes - FORMAT_HEADER_BYTES);
+    }
+    return error;
+}
+
 /* ---- writing ---- */
+
+enum error write_recall(struct write *write, uint16_t vector, struct span bytes)
+{
+    const struct key key = key_centre(MAIN_RECALL, vector, 0);
+    const size_t whole = FORMAT_HEADER_BYTES + bytes.bytes;
+    uint8_t *value;
+    const enum error error = write_reserve(write, TABLE_MAIN, key_span(&key), whole, 0, &value);
+    failpoint("storage-put-recall");
+    if (error == OK) {
+        memcpy(value + FORMAT_HEADER_BYTES, bytes.data, bytes.bytes);
+        value_seal(key_span(&key), value, whole, KIND_RECALL, 0);
+    }
+    return error;
+}
 
 enum error write_partition(struct write *write, uint16_t vector, uint64_t index,
                            const struct partition *partition)

@@ -34,6 +34,11 @@ void view_partition_prefetch(const struct view *view, uint16_t vector, uint64_t 
 size_t partition_value_bytes(const struct environment *environment, uint16_t vector,
                              size_t block_count);
 
+/* What was put by write_recall. ERROR_NOT_FOUND, ERROR_CORRUPT. */
+enum error view_recall(const struct view *view, uint16_t vector, struct span *bytes) MUST_CHECK;
+/* Bytes that the index keeps of a vector: what it learnt about searching. */
+enum error write_recall(struct write *write, uint16_t vector, struct span bytes) MUST_CHECK;
+
 /* For how long the oldest version that a reader still holds has been replaced; 0: none is. The
  * writer thread. */
 uint64_t environment_oldest_reader_ns(struct environment *environment);
