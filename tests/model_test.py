@@ -25,7 +25,7 @@ def order(point_id):
 
 
 SCAN_DIM_MIN = 32  # below this, and for Manhattan, every search is exact (codec.h)
-RECALL = 0.99
+RECALL = 0.985  # what the default of 0.99 promises, less the 0.005 that a measured share may be off
 
 
 class Model:
