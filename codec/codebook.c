@@ -58,6 +58,14 @@ static const double octave[32] = {1,
                                   0.51094857432705831};
 #define HALF_STEP_32 0.98922801319397546 /* 2^(-1/64) */
 
+double codebook_unit(unsigned bits)
+{
+    return bits == CODE_2   ? CODEBOOK_UNIT_2
+           : bits == CODE_4 ? CODEBOOK_UNIT_4
+           : bits == CODE_8 ? CODEBOOK_UNIT_8
+                            : CODEBOOK_UNIT_1;
+}
+
 static unsigned stride_of(unsigned bits)
 {
     return bits == CODE_1 || bits == CODE_1_5 ? 1 : 2;

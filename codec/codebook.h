@@ -31,6 +31,9 @@
 extern const uint8_t codebook_ranks_4[CODEBOOK_RANKS_4];
 extern const int8_t codebook_levels_4[16];
 
+/* A level of 1 in standard deviations. bits: an enum code_bits but CODE_NONE. */
+double codebook_unit(unsigned bits);
+
 /* |L|^2 of a 2-bit code with so many outer levels. */
 static inline double codebook_square_2(uint32_t dim, double outer)
 {

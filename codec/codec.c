@@ -36,6 +36,13 @@ static uint32_t extended_dim(uint32_t dim)
 struct codec *codec_new_bits(uint32_t dim, uint64_t seed, unsigned first, unsigned second,
                              const struct kernels *kernels)
 {
+    return codec_new_scaled(dim, seed, first, second, SCALE_EDEN, kernels);
+}
+
+struct codec *codec_new_scaled(uint32_t dim, uint64_t seed, unsigned first, unsigned second,
+                               enum code_scale scale, const struct kernels *kernels)
+{
+    assert(scale == SCALE_EDEN || second != CODE_8);
     assert(dim >= 1 && dim <= CODEC_DIM_MAX);
     assert(first == CODE_1 || first == CODE_1_5 || first == CODE_2);
     assert(second == CODE_NONE || second == CODE_4 || second == CODE_8);
@@ -47,6 +54,7 @@ struct codec *codec_new_bits(uint32_t dim, uint64_t seed, unsigned first, unsign
         .dim = dim,
         .first_bits = first,
         .second_bits = second,
+        .scale = scale,
         .code_dim = first == CODE_1_5 ? extended_dim(dim) : dim,
         .kernels = kernels != NULL ? kernels : kernels_best(),
     };
@@ -84,6 +92,11 @@ unsigned codec_first_bits(const struct codec *codec)
 unsigned codec_second_bits(const struct codec *codec)
 {
     return codec->second_bits;
+}
+
+enum code_scale codec_scale(const struct codec *codec)
+{
+    return codec->scale;
 }
 
 uint32_t codec_dim(const struct codec *codec)
@@ -204,9 +217,11 @@ static const struct rank_table *best_ranks(const struct codec *codec, struct mag
     const uint32_t padding = (uint32_t)(n - codec->dim) * CODEC_PAD_SQUARE;
     uint32_t dots[CODEBOOK_SCALES], squares[CODEBOOK_SCALES];
     codec->kernels->try_ranks(magnitudes, n, codec->ranks, dots, squares);
-    unsigned best = 0;
+    const bool search = codec->scale == SCALE_EDEN;
+    const unsigned plain = CODEBOOK_SCALES / 2; /* 1.01: as good as the levels as they are */
+    unsigned best = plain;
     double best_cosine = -1.0;
-    for (unsigned i = 0; i < CODEBOOK_SCALES; i++) {
+    for (unsigned i = search ? 0 : plain; i < (search ? CODEBOOK_SCALES : plain + 1); i++) {
         const double square = (double)(squares[i] - padding);
         const double cosine = (double)dots[i] * (double)dots[i] / square;
         if (cosine > best_cosine) {
@@ -373,13 +388,23 @@ static struct code_factors factors_unknown(void)
     return (struct code_factors){0.0f, INFINITY};
 }
 
+/* S of the integer levels. */
+static double scale_of(const struct codec *codec, unsigned bits, double square, struct fit fit)
+{
+    if (codec->scale == SCALE_TURBOQUANT_MSE) {
+        const double dims = bits == CODE_1_5 ? codec->code_dim : codec->dim;
+        return sqrt(square / dims) * codebook_unit(bits);
+    }
+    return square / fit.sums.of_x;
+}
+
 /* f_add makes up for m: the estimate is of <q - m, r>, the kernels see <q, L>. All in the factors
  * as they are stored. square: |r|^2, with_centre: <r, m>. */
-static struct code_factors factors_of(enum metric metric, unsigned bits, double square,
-                                      double with_centre, struct fit fit)
+static struct code_factors factors_of(const struct codec *codec, enum metric metric, unsigned bits,
+                                      double square, double with_centre, struct fit fit)
 {
     const bool euclid = metric == METRIC_EUCLID;
-    const double product = fit.sums.of_x, scale = square / product;
+    const double product = fit.sums.of_x, scale = scale_of(codec, bits, square, fit);
     const double error = 1.0 - product * product / (fit.code_square * square);
     const float f_mul = factor_with_error_byte((float)(euclid ? 2.0 * scale : scale),
                                                codebook_error_byte(bits, error));
@@ -448,5 +473,5 @@ void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
         }
     }
     const struct fit fit = encode_residual(codec, bits, &planes, centre, sums.square, code);
-    *factors = factors_of(metric, bits, sums.square, sums.product, fit);
+    *factors = factors_of(codec, metric, bits, sums.square, sums.product, fit);
 }

@@ -47,6 +47,13 @@ bool metric_parse(const char *text, size_t text_bytes, enum metric *metric);
  * spread over by a rotation more. */
 enum code_bits { CODE_NONE = 0, CODE_1 = 1, CODE_2 = 2, CODE_4 = 4, CODE_8 = 8, CODE_1_5 = 15 };
 
+/* The scale S stored with a code. EDEN's |r|^2/<Rr,c> makes every estimate unbiased.
+ * TurboQuant_mse's |r|/sqrt(d) is there for those who ask for it by name: without a look at the
+ * code (nor the search for a better one at 4 bits), it shrinks estimates by some 36 % at 1 bit, 12
+ * % at 2 and 1 % at 4, each vector's by its own share. The bounds know that share and are wider by
+ * it, so searches stay as good and look at more candidates. */
+enum code_scale { SCALE_EDEN = 0, SCALE_TURBOQUANT_MSE = 1 };
+
 struct kernels; /* kernels.h: one table of functions per instruction set */
 struct codec;
 
@@ -66,9 +73,13 @@ struct codec *codec_new(uint32_t dim, uint64_t seed, const struct kernels *kerne
  * and CODE_4. Nothing else depends on them: a rotated vector and a centre are float[dim] always. */
 struct codec *codec_new_bits(uint32_t dim, uint64_t seed, unsigned first, unsigned second,
                              const struct kernels *kernels);
+/* And with a scale, codec_new_bits: SCALE_EDEN. */
+struct codec *codec_new_scaled(uint32_t dim, uint64_t seed, unsigned first, unsigned second,
+                               enum code_scale scale, const struct kernels *kernels);
 unsigned codec_first_bits_for(uint32_t dim);
 unsigned codec_first_bits(const struct codec *codec);
 unsigned codec_second_bits(const struct codec *codec);
+enum code_scale codec_scale(const struct codec *codec);
 void codec_free(struct codec *codec);
 uint32_t codec_dim(const struct codec *codec);
 const char *codec_kernels_name(const struct codec *codec);

@@ -12,6 +12,7 @@
 struct codec {
     uint32_t dim;
     unsigned first_bits, second_bits;
+    enum code_scale scale;
     uint32_t code_dim; /* dims of a first-stage code: more than dim at CODE_1_5 */
     struct block_shape shape;
     size_t row_bytes; /* of a second-stage code */

@@ -2,6 +2,7 @@
 #include "codec/codec.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 
 #include "codec/codec_internal.h"
@@ -32,27 +33,36 @@ static double float_error(const struct codec_query *query, struct centre_terms t
 
 /* What a code and its scale tell of the residual r. */
 struct residual {
-    float scale;       /* S of the integer levels */
     float error;       /* 1 - rho^2 */
     float code_square; /* |L|^2 */
     float square;      /* |r|^2 */
+    float stretch;     /* EDEN's scale over the code's */
 };
 
-static struct residual residual_of(const struct codec_query *query, float f_mul, float error,
-                                   float code_square)
+/* TurboQuant_mse's scale is |r| unit / sqrt(d), EDEN's is |r| / (rho |L|). */
+static struct residual residual_of(const struct codec *codec, const struct codec_query *query,
+                                   unsigned bits, float f_mul, float error, float code_square)
 {
     const float scale = query->metric == METRIC_EUCLID ? 0.5f * f_mul : f_mul;
-    return (struct residual){scale, error, code_square,
-                             scale * scale * code_square * (1.0f - error)};
+    const float rho_square = code_square * (1.0f - error);
+    if (codec->scale == SCALE_TURBOQUANT_MSE) {
+        const float dims = (float)(bits == CODE_1_5 ? codec->code_dim : codec->dim);
+        const float per_unit = dims / (float)(codebook_unit(bits) * codebook_unit(bits));
+        return (struct residual){error, code_square, scale * scale * per_unit,
+                                 sqrtf(per_unit / fmaxf(rho_square, FLT_MIN))};
+    }
+    return (struct residual){error, code_square, scale * scale * rho_square, 1.0f};
 }
 
 /* The square of the part of q - m that lies across r, where all of the error is: g^2 - (t/|r|)^2,
  * t = <q - m, r> told from the estimate. <r, m> takes part in t: known from |x| = 1 under Cosine,
- * not known under Dot, where g^2 stands. */
+ * not known under Dot, where g^2 stands.
+ * *bias: by how much the estimate may be off besides, because of its scale. */
 static float across_square(const struct codec_query *query, struct centre_terms terms,
-                           struct residual residual, float estimate, float slack)
+                           struct residual residual, float estimate, float slack, float *bias)
 {
     const float reach = terms.reach * terms.reach;
+    const float per_product = query->metric == METRIC_EUCLID ? 2.0f : 1.0f;
     float along;
     if (query->metric == METRIC_EUCLID) {
         along = 0.5f * (estimate + reach + residual.square);
@@ -61,7 +71,13 @@ static float across_square(const struct codec_query *query, struct centre_terms 
     } else if (query->metric == METRIC_COSINE) {
         along = estimate - terms.add - 0.5f * (1.0f - terms.square - residual.square);
     } else {
+        *bias = fabsf(1.0f - 1.0f / residual.stretch) * terms.reach * sqrtf(residual.square);
         return reach;
+    }
+    *bias = 0.0f;
+    if (residual.stretch != 1.0f) { /* not 0 times what may be no number */
+        *bias = per_product * fabsf((residual.stretch - 1.0f) * along);
+        along *= residual.stretch;
     }
     const float across = reach - along * along / residual.square;
     return fminf(reach, fmaxf(across, 0.0f) + slack * reach);
@@ -72,7 +88,8 @@ static float half_width_of(uint32_t dim, struct residual residual, float f_mul, 
                            float noise)
 {
     const float others = dim > 1 ? (float)(dim - 1) : 1.0f;
-    return f_mul * sqrtf(residual.code_square * residual.error / others * across + noise);
+    return residual.stretch * f_mul *
+           sqrtf(residual.code_square * residual.error / others * across + noise);
 }
 
 /* Dims of the space a first-stage code lies in, and |L|^2 of the mean one. */
@@ -101,6 +118,23 @@ static double half_width_1(const struct codec *codec, struct centre_terms terms,
     const double error = codec->first_bits == CODE_2 ? CODEBOOK_ERROR_2 : CODEBOOK_ERROR_1;
     return sqrt(mean_square(codec) * error * (1.0 + 1.0 / sqrt(d)) / others * reach * reach +
                 noise);
+}
+
+/* What a scan allows, per f_mul: so many half widths, and under TurboQuant_mse's scale also the
+ * bias of the longest code that points as the query does, (1 - s) g |r|, f_mul being |r| unit /
+ * sqrt(d) and s, its share of EDEN's scale, taken a little smaller than the mean 1 - D. */
+static double allowed_1(const struct codec *codec, struct centre_terms terms, double epsilon,
+                        double noise)
+{
+    const double d = (double)codec->code_dim;
+    const double error = codec->first_bits == CODE_2 ? CODEBOOK_ERROR_2 : CODEBOOK_ERROR_1;
+    const double allowed = epsilon * half_width_1(codec, terms, noise);
+    if (codec->scale == SCALE_EDEN) {
+        return allowed;
+    }
+    const double share = (1.0 - error) * (1.0 - fmin(0.5, 1.0 / sqrt(d)));
+    return allowed / share +
+           (1.0 - share) * (double)terms.reach * sqrt(d) / codebook_unit(codec->first_bits);
 }
 
 /* What a scan found, looked at with each code's own half width. */
@@ -135,13 +169,14 @@ static uint32_t refine_block(const struct codec *codec, const struct codec_scan 
         }
         const float estimate = bounds[lane] - f_mul * refinement->allowed;
         const struct residual residual =
-            residual_of(scan->query, f_mul, errors[factor_error_byte(f_mul)],
-                        lane_square(codec, scalars, lane));
+            residual_of(codec, scan->query, codec->first_bits, f_mul,
+                        errors[factor_error_byte(f_mul)], lane_square(codec, scalars, lane));
+        float bias;
         const float across =
-            across_square(scan->query, scan->terms, residual, estimate, NORM_SLACK_1);
+            across_square(scan->query, scan->terms, residual, estimate, NORM_SLACK_1, &bias);
         const float half_width =
             half_width_of(codec->code_dim, residual, f_mul, across, refinement->noise);
-        const float bound = estimate + refinement->epsilon * half_width;
+        const float bound = estimate + bias + refinement->epsilon * half_width;
         if (bound < bounds[lane]) {
             bounds[lane] = bound;
             kept &= bound < refinement->threshold ? ~(1u << lane) : ~0u;
@@ -154,7 +189,7 @@ static struct scan_task scan_begin(const struct codec *codec, const struct codec
                                    struct refinement *refinement)
 {
     const double noise = noise_1(codec, scan->query, scan->terms);
-    const double allowed = (double)scan->epsilon * half_width_1(codec, scan->terms, noise);
+    const double allowed = allowed_1(codec, scan->terms, (double)scan->epsilon, noise);
     *refinement = (struct refinement){scan->epsilon, (float)allowed, (float)noise, scan->threshold};
     return (struct scan_task){
         .lut = scan->query->lut,
@@ -231,12 +266,15 @@ float codec_score_row(const struct codec *codec, const struct codec_query *query
         return estimate;
     }
     const float code_square = (float)sums.square;
-    const struct residual residual = residual_of(
-        query, factors.f_mul, codec->errors_coarse[factor_error_byte(factors.f_mul)], code_square);
-    const float across = across_square(query, terms, residual, estimate, NORM_SLACK_4);
+    const struct residual residual =
+        residual_of(codec, query, codec->second_bits, factors.f_mul,
+                    codec->errors_coarse[factor_error_byte(factors.f_mul)], code_square);
+    float bias;
+    const float across = across_square(query, terms, residual, estimate, NORM_SLACK_4, &bias);
     const float of_query = query->row_variance * code_square;
     const double of_floats = float_error(query, terms, sqrt((double)code_square));
     *half_width = half_width_of(codec->dim, residual, factors.f_mul, across,
-                                of_query + (float)(of_floats * of_floats));
+                                of_query + (float)(of_floats * of_floats)) +
+                  bias / CODEC_EPSILON_4BIT;
     return estimate;
 }

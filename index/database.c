@@ -21,7 +21,8 @@
  *     1        kind (enum vector_kind)
  *     1        metric (enum metric)
  *     1        datatype (enum vector_datatype)
- *     1        flags: 1 idf
+ *     1        flags: 1 idf; 2, 4, 8 code bits (0 as the dim suggests, 1 one,
+ *              2 one and a half, 3 two, 4 four); 16 TurboQuant_mse's scale
  *     4        u32 dim
  *     8        u64 seed of the rotation
  *     1        n, bytes of the name
@@ -42,6 +43,10 @@
 #define SETTINGS_HEADER_BYTES 20
 #define SETTINGS_VECTOR_BYTES 17 /* without the name */
 #define SETTINGS_IDF 1u
+#define SETTINGS_CODES_SHIFT 1
+#define SETTINGS_CODES_MASK 7u
+#define SETTINGS_MSE_SCALE 16u
+#define SETTINGS_FLAGS 31u                       /* all of them */
 #define SETTINGS_BYTES_MAX ((size_t)1024 * 1024) /* of the catalogue */
 
 struct database {
@@ -125,12 +130,27 @@ static size_t settings_bytes(const struct collection_settings *settings)
     return bytes;
 }
 
+/* By their number in the flags. */
+static const enum code_bits code_choices[] = {CODE_NONE, CODE_1, CODE_1_5, CODE_2, CODE_4};
+#define CODE_CHOICES (sizeof code_choices / sizeof *code_choices)
+
+static uint8_t vector_flags(const struct vector_settings *vector)
+{
+    unsigned choice = 0;
+    while (code_choices[choice] != vector->code_bits) {
+        choice++;
+        assert(choice < CODE_CHOICES);
+    }
+    return (uint8_t)((vector->idf ? SETTINGS_IDF : 0u) | choice << SETTINGS_CODES_SHIFT |
+                     (vector->code_scale == SCALE_TURBOQUANT_MSE ? SETTINGS_MSE_SCALE : 0u));
+}
+
 static uint8_t *vector_encode(const struct vector_settings *vector, uint8_t *data)
 {
     data[0] = (uint8_t)vector->kind;
     data[1] = (uint8_t)vector->metric;
     data[2] = (uint8_t)vector->datatype;
-    data[3] = vector->idf ? SETTINGS_IDF : 0;
+    data[3] = vector_flags(vector);
     store32(data + 4, vector->dim);
     store64(data + 8, vector->seed);
     data[16] = (uint8_t)vector->name.bytes;
@@ -165,6 +185,7 @@ static bool vector_is_valid(const struct vector_settings *vector)
     return vector->kind <= VECTOR_SPARSE && vector->metric <= METRIC_MANHATTAN &&
            vector->datatype <= DATATYPE_TURBO4 && vector->dim <= CODEC_DIM_MAX &&
            codes == (vector->dim > 0) && vector->name.bytes <= VECTOR_NAME_BYTES_MAX &&
+           (codes || (vector->code_bits == CODE_NONE && vector->code_scale == SCALE_EDEN)) &&
            (vector->kind != VECTOR_SPARSE || vector->name.bytes > 0);
 }
 
@@ -190,7 +211,11 @@ static bool vector_decode(struct span *rest, struct vector_settings *vector)
 {
     const uint8_t *data = rest->data;
     if (rest->bytes < SETTINGS_VECTOR_BYTES || rest->bytes - SETTINGS_VECTOR_BYTES < data[16] ||
-        (data[3] & ~SETTINGS_IDF) != 0) {
+        (data[3] & ~SETTINGS_FLAGS) != 0) {
+        return false;
+    }
+    const unsigned choice = data[3] >> SETTINGS_CODES_SHIFT & SETTINGS_CODES_MASK;
+    if (choice >= CODE_CHOICES) {
         return false;
     }
     *vector = (struct vector_settings){
@@ -199,6 +224,8 @@ static bool vector_decode(struct span *rest, struct vector_settings *vector)
         .metric = (enum metric)data[1],
         .datatype = (enum vector_datatype)data[2],
         .idf = (data[3] & SETTINGS_IDF) != 0,
+        .code_bits = code_choices[choice],
+        .code_scale = (data[3] & SETTINGS_MSE_SCALE) != 0 ? SCALE_TURBOQUANT_MSE : SCALE_EDEN,
         .dim = load32(data + 4),
         .seed = load64(data + 8),
     };
@@ -346,6 +373,15 @@ static void close_vectors(struct collection *collection)
     free(collection->vectors);
 }
 
+static struct codec *codec_of_settings(const struct vector_settings *settings)
+{
+    const bool two_stages = settings->code_bits == CODE_NONE || settings->code_bits == CODE_4;
+    return codec_new_scaled(settings->dim, settings->seed,
+                            two_stages ? codec_first_bits_for(settings->dim)
+                                       : (unsigned)settings->code_bits,
+                            two_stages ? CODE_4 : CODE_NONE, settings->code_scale, NULL);
+}
+
 /* Their codecs, and the shapes they have in storage. */
 static void open_vectors(struct collection *collection, struct vector_shape *shapes)
 {
@@ -359,7 +395,7 @@ static void open_vectors(struct collection *collection, struct vector_shape *sha
                                              .recall = recall_state_new()};
         shapes[i] = (struct vector_shape){.dim = vector->settings->dim};
         if (vector->settings->dim > 0) {
-            vector->codec = codec_new(vector->settings->dim, vector->settings->seed, NULL);
+            vector->codec = codec_of_settings(vector->settings);
             shapes[i].code_bytes =
                 (uint32_t)codec_code_bytes(vector->codec, codec_second_bits(vector->codec));
             shapes[i].block_bytes = (uint32_t)codec_block_bytes(vector->codec);

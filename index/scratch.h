@@ -12,11 +12,11 @@ struct scratch { /* zero before first use */
     size_t bytes;
 };
 
-/* At least `bytes`, 64-byte aligned; what was in it is lost when it grows. */
+/* At least `bytes`, 64-byte aligned, never NULL; what was in it is lost when it grows. */
 static inline void *scratch_need(struct scratch *scratch, size_t bytes)
 {
-    if (scratch->bytes < bytes) {
-        const size_t rounded = (bytes + 63) & ~(size_t)63;
+    if (scratch->bytes < bytes || scratch->data == NULL) {
+        const size_t rounded = (bytes + 64) & ~(size_t)63;
         free(scratch->data);
         scratch->data = allocate_aligned(rounded);
         scratch->bytes = rounded;

@@ -220,6 +220,7 @@ static enum error find_rows(struct search *search, const struct candidate *batch
             view_vector(search->admit.view, search->vector, batch[i].slot, &next->row);
         if (error == OK) {
             prefetch(next->row.code, code_bytes);
+            next->bound = batch[i].bound;
             next++->slot = batch[i].slot;
         } else if (!admission_leave_out(&search->admit, error)) {
             return error;
@@ -234,6 +235,7 @@ static enum error score_batch(struct search *search, const struct candidate *bat
 {
     assert(count <= search->batch_max);
     size_t found = 0, kept = 0;
+    const bool staged = codec_second_bits(search->codec) != CODE_NONE;
     enum error error = find_rows(search, batch, count, &found);
     const float wanted = admission_wanted_key(&search->admit);
     for (size_t i = 0; error == OK && i < found; i++) {
@@ -244,7 +246,9 @@ static enum error score_batch(struct search *search, const struct candidate *bat
             error = admission_leave_out(&search->admit, error) ? OK : error;
             continue;
         }
-        second->bound = row_bound(search, terms, &second->row);
+        if (staged) { /* without a second stage the first one's bound stands */
+            second->bound = row_bound(search, terms, &second->row);
+        }
         if (second->bound >= wanted) {
             prefetch(second->row.vector, codec_dim(search->codec) * sizeof(float));
             search->second[kept++] = *second;

@@ -1,9 +1,9 @@
 /* Collections: list, create, info, exists, delete.
  *
  * A collection's settings are judged once, when it is created, and stored as the very JSON that
- * GET echoes as `config`. What has no effect here (segments, HNSW, WAL, quantization) is judged,
- * stored and echoed all the same, as clients read it back; what would change answers and is not
- * built yet is refused by name. */
+ * GET echoes as `config`. What has no effect here (segments, HNSW, WAL, quantization of other kinds
+ * than `turbo`) is judged, stored and echoed all the same, as clients read it back; what would
+ * change answers and is not built yet is refused by name. */
 #include "server/handlers.h"
 
 #include <assert.h>
@@ -12,6 +12,7 @@
 #include <sys/random.h>
 
 #include "server/api_index.h"
+#include "server/collection_codes.h"
 #include "server/collection_config.h"
 #include "server/collection_schema.h"
 #include "server/tree.h"
@@ -240,27 +241,29 @@ static void put_given(struct text *text, struct span clean, const char *name, co
 }
 
 /* The dense or the sparse ones. */
-static void put_vectors(struct text *text, const struct creation *creation, bool sparse)
+static void put_vectors(struct text *text, struct arena *arena, const struct creation *creation,
+                        bool sparse)
 {
     bool first = true;
     if (creation->single && !sparse) {
-        text_value(text, creation->vectors[0].clean);
+        text_value(text, codes_shown(arena, creation->vectors[0].clean));
         return;
     }
     text_puts(text, "{");
     for (uint32_t i = 0; i < creation->vector_count; i++) {
         if (creation->vectors[i].sparse == sparse)
-            put_member(text, &first, creation->vectors[i].name, creation->vectors[i].clean);
+            put_member(text, &first, creation->vectors[i].name,
+                       codes_shown(arena, creation->vectors[i].clean));
     }
     text_puts(text, "}");
 }
 
 static struct span config_text(struct arena *arena, const struct creation *creation)
 {
-    struct span clean = creation->clean;
+    struct span clean = codes_shown(arena, creation->clean);
     struct text text = {0};
     text_puts(&text, "{\"params\":{\"vectors\":");
-    put_vectors(&text, creation, false);
+    put_vectors(&text, arena, creation, false);
     put_given(&text, clean, "shard_number", "1");
     put_given(&text, clean, "sharding_method", NULL);
     put_given(&text, clean, "replication_factor", "1");
@@ -269,7 +272,7 @@ static struct span config_text(struct arena *arena, const struct creation *creat
     put_given(&text, clean, "payload", NULL);
     if (member(clean, "sparse_vectors").bytes > 0) {
         text_puts(&text, ",\"sparse_vectors\":");
-        put_vectors(&text, creation, true);
+        put_vectors(&text, arena, creation, true);
     }
     text_puts(&text, "},\"hnsw_config\":");
     put_merged(&text, arena, hnsw_defaults, member(clean, "hnsw_config"));
@@ -295,7 +298,9 @@ static uint64_t draw_seed(void)
     return seed;
 }
 
-static void vector_fill(const struct created_vector *created, struct vector_settings *vector)
+/* shared: the collection's quantization_config. */
+static void vector_fill(const struct created_vector *created, struct span shared,
+                        struct vector_settings *vector)
 {
     if (created->sparse) {
         *vector = (struct vector_settings){.name = created->name,
@@ -305,10 +310,14 @@ static void vector_fill(const struct created_vector *created, struct vector_sett
         return;
     }
     struct span distance = value_string(member(created->clean, "distance"));
+    struct code_choice codes =
+        code_choice_of(member(created->clean, "quantization_config"), shared);
     *vector = (struct vector_settings){
         .name = created->name,
         .kind =
             member(created->clean, "multivector_config").bytes > 0 ? VECTOR_MULTI : VECTOR_DENSE,
+        .code_bits = codes.bits,
+        .code_scale = codes.scale,
         .dim = (uint32_t)value_integer(member(created->clean, "size")),
         .seed = draw_seed(),
     };
@@ -326,7 +335,8 @@ static void settings_fill(struct arena *arena, const struct creation *creation,
     struct vector_settings *vectors =
         arena_allocate(arena, (creation->vector_count + 1) * sizeof *vectors);
     for (uint32_t i = 0; i < creation->vector_count; i++)
-        vector_fill(&creation->vectors[i], &vectors[i]);
+        vector_fill(&creation->vectors[i], member(creation->clean, "quantization_config"),
+                    &vectors[i]);
     *settings = (struct collection_settings){.vectors = vectors,
                                              .vector_count = creation->vector_count,
                                              .config = config_text(arena, creation)};
@@ -477,6 +487,8 @@ void api_collection_info(struct call *call)
         call_fail_error(call, error);
         return;
     }
-    text_printf(out, ",\"update_queue\":{\"length\":%" PRIu64 "}}", figures.queue_points);
+    text_printf(out, ",\"update_queue\":{\"length\":%" PRIu64 "},\"codes\":", figures.queue_points);
+    text_codes(out, call->collection);
+    text_puts(out, "}");
     call_ok(call);
 }

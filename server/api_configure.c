@@ -8,6 +8,7 @@
 
 #include "index/value_edit.h"
 #include "server/api_control.h"
+#include "server/collection_codes.h"
 #include "server/collection_config.h"
 #include "server/collection_schema.h"
 #include "server/tree.h"
@@ -52,34 +53,11 @@ static struct span judge_quantization(struct judgement *judgement, struct span v
         judge_format(judgement,
                      "%s: data did not match any variant of untagged enum QuantizationConfigDiff",
                      path);
+    if (member(clean, "turboquant_mse").bytes > 0)
+        judge_wrong(judgement,
+                    "%s.turboquant_mse: codes are made once, and their scale cannot be changed",
+                    path);
     return clean;
-}
-
-/* The object with another value for one of its members, in its place; empty: without it. */
-static struct span with_member(struct arena *arena, struct span object, const char *name,
-                               struct span value)
-{
-    struct value_builder builder;
-    struct value_cursor cursor;
-    struct span key, inner;
-    bool put = value.bytes == 0;
-    value_begin(&builder, arena);
-    bool good = value_open_object(&builder) == OK;
-    value_walk(object, &cursor);
-    while (good && value_next(&cursor, &key, &inner)) {
-        bool mine = span_equal(key, span_text(name));
-        if (mine && value.bytes == 0)
-            continue;
-        good = value_put_key(&builder, key) == OK;
-        value_put_value(&builder, mine ? value : inner);
-        put |= mine;
-    }
-    if (good && !put) {
-        good = value_put_key(&builder, span_text(name)) == OK;
-        value_put_value(&builder, value);
-    }
-    value_close(&builder);
-    return value_end(&builder);
 }
 
 /* Each of {name: object} by a schema. kind: "vectors" or "sparse_vectors", for texts. */
@@ -250,6 +228,7 @@ static enum error configure(struct write_job *job, struct span *config)
     struct span changed = changed_config(patch, there);
     struct span strict = member(changed, "strict_mode_config");
     judge_strict(&patch->judgement, strict);
+    judge_codes_kept(&patch->judgement, collection_settings(job->collection), there, changed);
     if (!judgement_is_clean(&patch->judgement))
         return ERROR_INVALID;
     struct text text = {0};

@@ -79,11 +79,9 @@ static const struct schema_field turbo_schema[] = {
     {0},
 };
 const struct schema_field quantization_schema[] = {
-    OBJECT("scalar", scalar_schema),
-    OBJECT("product", product_schema),
-    OBJECT("binary", binary_schema),
-    OBJECT("turbo", turbo_schema),
-    {0},
+    OBJECT("scalar", scalar_schema),        OBJECT("product", product_schema),
+    OBJECT("binary", binary_schema),        OBJECT("turbo", turbo_schema),
+    OBJECT("turboquant_mse", turbo_schema), {0},
 };
 
 static const struct schema_field multivector_schema[] = {
@@ -219,6 +217,32 @@ const struct schema_field update_schema[] = {
     {.name = "metadata", .kind = FIELD_ANY_OBJECT},
     {0},
 };
+
+struct span with_member(struct arena *arena, struct span object, const char *name,
+                        struct span value)
+{
+    struct value_builder builder;
+    struct value_cursor cursor;
+    struct span key, inner;
+    bool put = value.bytes == 0;
+    value_begin(&builder, arena);
+    bool good = value_open_object(&builder) == OK;
+    value_walk(object, &cursor);
+    while (good && value_next(&cursor, &key, &inner)) {
+        bool mine = span_equal(key, span_text(name));
+        if (mine && value.bytes == 0)
+            continue;
+        good = value_put_key(&builder, key) == OK;
+        value_put_value(&builder, mine ? value : inner);
+        put |= mine;
+    }
+    if (good && !put) {
+        good = value_put_key(&builder, span_text(name)) == OK;
+        value_put_value(&builder, value);
+    }
+    value_close(&builder);
+    return value_end(&builder);
+}
 
 void judge_strict(struct judgement *judgement, struct span strict)
 {

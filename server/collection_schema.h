@@ -20,6 +20,10 @@ static inline struct span member(struct span object, const char *name)
     return object.bytes == 0 ? object : value_get(object, span_text(name));
 }
 
+/* The object with another value for one of its members, in its place; empty: without it. */
+struct span with_member(struct arena *arena, struct span object, const char *name,
+                        struct span value);
+
 /* A judged strict_mode_config, or empty: limits that are asked for and not kept are refused. */
 void judge_strict(struct judgement *judgement, struct span strict);
 

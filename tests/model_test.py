@@ -24,6 +24,10 @@ def order(point_id):
     return (0, point_id, "") if isinstance(point_id, int) else (1, 0, point_id)
 
 
+# What a collection's codes may be: api.md's quantization_config, None for no choice.
+QUANTIZATIONS = [None] + [{kind: {"bits": bits}} for kind in ("turbo", "turboquant_mse")
+                          for bits in ("bits1", "bits1_5", "bits2", "bits4")]
+
 SCAN_DIM_MIN = 32  # below this, and for Manhattan, every search is exact (codec.h)
 RECALL = 0.985  # what the default of 0.99 promises, less the 0.005 that a measured share may be off
 
@@ -108,7 +112,8 @@ class Run:
     def create(self):
         name = "c%d" % len(self.models)
         dim, metric = self.random.choice([1, 3, 31, 32, 50, 100, 128]), self.random.choice(METRICS)
-        self.ok("PUT", "/collections/" + name, {"vectors": {"size": dim, "distance": metric}})
+        self.ok("PUT", "/collections/" + name, {"vectors": {"size": dim, "distance": metric},
+                                                "quantization_config": self.random.choice(QUANTIZATIONS)})
         self.models[name] = Model(dim, metric)
 
     def upsert(self, name, model):

@@ -45,11 +45,12 @@ static void fill(const struct set *set, float *x, struct random *random)
     }
 }
 
-static struct set set_new(uint32_t dim, unsigned first, unsigned second, enum metric metric,
-                          const struct kernels *kernels)
+static struct set set_new_scaled(uint32_t dim, unsigned first, unsigned second, enum metric metric,
+                                 enum code_scale scale, const struct kernels *kernels)
 {
-    struct set set = {
-        .codec = codec_new_bits(dim, 7, first, second, kernels), .metric = metric, .dim = dim};
+    struct set set = {.codec = codec_new_scaled(dim, 7, first, second, scale, kernels),
+                      .metric = metric,
+                      .dim = dim};
     struct random random = {dim + first};
     const size_t row_bytes = codec_code_bytes(set.codec, second);
     const size_t block_bytes = codec_block_bytes(set.codec);
@@ -84,6 +85,12 @@ static struct set set_new(uint32_t dim, unsigned first, unsigned second, enum me
     free(rotated);
     free(code);
     return set;
+}
+
+static struct set set_new(uint32_t dim, unsigned first, unsigned second, enum metric metric,
+                          const struct kernels *kernels)
+{
+    return set_new_scaled(dim, first, second, metric, SCALE_EDEN, kernels);
 }
 
 static void set_free(struct set *set)
@@ -179,6 +186,88 @@ static void estimates(void **state)
                     spread_check(&second, dims[i], second_bits[b]);
                 }
                 set_free(&set);
+            }
+        }
+    }
+}
+
+/* ---- TurboQuant_mse's scale ---- */
+
+/* f_mul is |r| unit / sqrt(d), to the 2^-16 its low byte leaves. */
+static void check_mse_factor(const struct set *set, size_t i)
+{
+    float *rotated = aligned(set->dim * sizeof(float));
+    double square = 0.0;
+    codec_rotate(set->codec, set->x + i * set->dim, rotated, set->work);
+    for (uint32_t j = 0; j < set->dim; j++) {
+        const double r = (double)rotated[j] - (double)set->centre[j];
+        square += r * r;
+    }
+    const double two = set->metric == METRIC_EUCLID ? 2.0 : 1.0;
+    const double scale = two * sqrt(square / set->dim) * CODEBOOK_UNIT_4;
+    assert_true(fabs((double)set->factors[i].f_mul / scale - 1.0) < 2e-5);
+    free(rotated);
+}
+
+struct misses {
+    size_t count, first, second;
+    double width[2]; /* sums of bounds less keys */
+};
+
+/* Keys above their bounds of three half widths. */
+static void count_misses(const struct set *set, size_t q, struct misses *misses)
+{
+    const struct centre_terms terms = codec_query_centre(set->codec, set->query[q], set->centre);
+    const size_t row_bytes = codec_code_bytes(set->codec, CODE_4);
+    uint32_t survivors[BLOCKS];
+    float *bounds = aligned(VECTORS * sizeof(float));
+    codec_scan_blocks(set->codec, set->query[q], terms, set->blocks, BLOCKS, 3.0f, -INFINITY,
+                      survivors, bounds);
+    for (size_t i = 0; i < VECTORS; i++) {
+        const float key =
+            codec_exact_key(set->codec, set->query[q], (const uint8_t *)(set->x + i * set->dim));
+        float half_width;
+        const float estimate =
+            codec_score_row(set->codec, set->query[q], terms, set->rows + i * row_bytes,
+                            set->factors[i], &half_width);
+        misses->count++;
+        misses->first += key > bounds[i];
+        misses->second += key > estimate + 3.0f * half_width;
+        misses->width[0] += (double)(bounds[i] - key);
+        misses->width[1] += (double)(estimate + 3.0f * half_width - key);
+    }
+    free(bounds);
+}
+
+/* Shrunken estimates have bounds that hold all the same, and that are wider than EDEN's. */
+static void mse_scale(void **state)
+{
+    (void)state;
+    const uint32_t dims[] = {64, 301, 768};
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t b = 0; b < 3; b++) {
+            for (size_t m = 0; m < 3; m++) {
+                struct misses misses[2] = {{0}};
+                for (unsigned scale = 0; scale < 2; scale++) {
+                    struct set set = set_new_scaled(dims[i], first_bits[b], CODE_4, metrics[m],
+                                                    (enum code_scale)scale, NULL);
+                    for (size_t q = 0; q < QUERIES; q++) {
+                        count_misses(&set, q, &misses[scale]);
+                        if (scale == SCALE_TURBOQUANT_MSE) {
+                            check_mse_factor(&set, q);
+                        }
+                    }
+                    set_free(&set);
+                }
+                const struct misses *eden = &misses[0], *mse = &misses[1];
+                if (mse->first * 200 > mse->count || mse->second * 200 > mse->count ||
+                    mse->width[0] < eden->width[0] || mse->width[1] < eden->width[1]) {
+                    fail_msg("%u dims, %u bits, metric %d: %zu and %zu of %zu missed, widths %g "
+                             "%g and %g %g",
+                             dims[i], first_bits[b], (int)metrics[m], mse->first, mse->second,
+                             mse->count, eden->width[0], eden->width[1], mse->width[0],
+                             mse->width[1]);
+                }
             }
         }
     }
@@ -312,8 +401,8 @@ static void defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(estimates), cmocka_unit_test(many),     cmocka_unit_test(centres),
-        cmocka_unit_test(half_keys), cmocka_unit_test(defaults),
+        cmocka_unit_test(estimates), cmocka_unit_test(mse_scale), cmocka_unit_test(many),
+        cmocka_unit_test(centres),   cmocka_unit_test(half_keys), cmocka_unit_test(defaults),
     };
     return cmocka_run_group_tests_name("codec search", tests, NULL, NULL);
 }

@@ -39,6 +39,7 @@ static void compare_settings(const struct collection_settings *kept,
         assert_true(one->kind == two->kind && one->metric == two->metric);
         assert_true(one->datatype == two->datatype && one->idf == two->idf);
         assert_true(one->dim == two->dim && one->seed == two->seed);
+        assert_true(one->code_bits == two->code_bits && one->code_scale == two->code_scale);
         uint16_t number;
         const struct vector_settings *found = settings_find_vector(kept, one->name, &number);
         assert_true(one->kind == VECTOR_NONE || (found == one && number == i));
@@ -57,6 +58,8 @@ static void test_create_acquire_delete(void **state)
          .kind = VECTOR_DENSE,
          .metric = METRIC_DOT,
          .datatype = DATATYPE_UINT8,
+         .code_bits = CODE_1_5,
+         .code_scale = SCALE_TURBOQUANT_MSE,
          .dim = 3},
         {.kind = VECTOR_DENSE, .metric = METRIC_EUCLID, .dim = 5, .seed = UINT64_MAX - 3},
         {.kind = VECTOR_NONE},
@@ -152,13 +155,15 @@ static void test_foreign_settings(void **state)
         {0, 3, 38, ERROR_NEWER},
         {0, 1, 38, ERROR_CORRUPT},
         {1, 4, 38, ERROR_CORRUPT},
-        {4, 2, 38, ERROR_CORRUPT},  /* a vector more than there is */
-        {5, 2, 38, ERROR_CORRUPT},  /* more than there may be */
-        {16, 1, 38, ERROR_CORRUPT}, /* bytes of configuration */
-        {20, 4, 38, ERROR_CORRUPT}, /* kind */
-        {21, 4, 38, ERROR_CORRUPT}, /* metric */
-        {22, 4, 38, ERROR_CORRUPT}, /* datatype */
-        {23, 2, 38, ERROR_CORRUPT}, /* flags */
+        {4, 2, 38, ERROR_CORRUPT},   /* a vector more than there is */
+        {5, 2, 38, ERROR_CORRUPT},   /* more than there may be */
+        {16, 1, 38, ERROR_CORRUPT},  /* bytes of configuration */
+        {20, 4, 38, ERROR_CORRUPT},  /* kind */
+        {21, 4, 38, ERROR_CORRUPT},  /* metric */
+        {22, 4, 38, ERROR_CORRUPT},  /* datatype */
+        {23, 32, 38, ERROR_CORRUPT}, /* flags */
+        {23, 10, 38, ERROR_CORRUPT}, /* code bits */
+        {23, 24, 38, OK},
         {24, 0, 38, ERROR_CORRUPT}, /* dim */
         {26, 2, 38, ERROR_CORRUPT},
         {36, 2, 38, ERROR_CORRUPT}, /* bytes of the name */
