@@ -59,6 +59,14 @@ else ifeq ($(ARCH),aarch64)
 FLAGS_kernels_neon := -O3
 endif
 
+# The commit in GET /, when this is a clone: version.c alone is compiled again as it moves.
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
+ifneq ($(COMMIT),)
+FLAGS_version := -DKITH_COMMIT=\"$(COMMIT)\"
+COMMIT_FILE := $(BUILD)/commit
+$(shell mkdir -p $(BUILD) && echo $(COMMIT) | cmp -s - $(COMMIT_FILE) || echo $(COMMIT) >$(COMMIT_FILE))
+endif
+
 SRC := $(wildcard codec/*.c storage/*.c index/*.c server/*.c)
 LIBSRC := $(filter-out server/main.c,$(SRC))
 OBJ := $(SRC:%.c=$(BUILD)/%.o)
@@ -81,6 +89,8 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo 'CC $@'
 	$(Q)$(CC) $(CFLAGS) $(FLAGS_$(basename $(notdir $<))) -c -o $@ $<
+
+$(BUILD)/server/version.o: $(COMMIT_FILE)
 
 # llhttp's own generated C, from Debian's node-llhttp, in its strict build; its warnings are not ours.
 $(BUILD)/llhttp/%.o: $(LLHTTP_SRC)/%.c

@@ -15,14 +15,11 @@
 #include <unistd.h>
 
 #include "index/filter.h"
+#include "server/version.h"
 
 #define NAME_BYTES_MAX 128
 #define FILE_BYTES_MAX (1u << 20)
 #define SECRET_BYTES_MAX 1024
-
-#ifndef KITH_COMMIT
-#define KITH_COMMIT "0000000000000000000000000000000000000000"
-#endif
 
 enum option_kind {
     OPTION_TEXT,
@@ -193,7 +190,7 @@ void config_init(struct config *config)
         .port = 6333,
         .title = text_copy("qdrant - vector search engine"),
         .version = text_copy("1.19.0"),
-        .commit = text_copy(KITH_COMMIT),
+        .commit = text_copy(version_commit()),
         .timeout_s = 60,
         .work_queue_max = 1024,
         .response_bytes_max = 256 * MIB,

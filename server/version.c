@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <uv.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include "index/database.h"
 #include "server/tree.h"
@@ -24,6 +25,15 @@ static const char *build_variant(void)
 #endif
 }
 
+const char *version_commit(void)
+{
+#ifdef KITH_COMMIT
+    return KITH_COMMIT;
+#else
+    return "0000000000000000000000000000000000000000";
+#endif
+}
+
 void version_print(FILE *out)
 {
     int major, minor, patch;
@@ -36,9 +46,11 @@ void version_print(FILE *out)
 #endif
     fprintf(out, "kith %s\n", KITH_VERSION);
     fprintf(out, "build: %s, %s\n", build_variant(), compiler);
-    fprintf(out, "libraries: lmdb %d.%d.%d, libuv %s, llhttp %d.%d.%d, jansson %s, zlib %s\n",
+    fprintf(out,
+            "libraries: lmdb %d.%d.%d, libuv %s, llhttp %d.%d.%d, jansson %s, zlib %s, zstd %s\n",
             major, minor, patch, uv_version_string(), LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR,
-            LLHTTP_VERSION_PATCH, tree_library_version(), zlibVersion());
+            LLHTTP_VERSION_PATCH, tree_library_version(), zlibVersion(), ZSTD_versionString());
+    fprintf(out, "commit: %s\n", version_commit());
     fprintf(out, "kernels: %s\n", codec_kernels_name(codec));
     codec_free(codec);
 }

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+/* The commit this was built from, 40 hex digits; zeros when it was not built in a clone. */
+const char *version_commit(void);
 void version_print(FILE *out);
 
 #endif

@@ -1,5 +1,6 @@
 """The program as an operator meets it: flags, keys, locks, signals, verify."""
 import os
+import re
 import resource
 import signal
 import socket
@@ -31,6 +32,9 @@ class Program(unittest.TestCase):
         self.assertEqual(code, 0)
         for word in ["kith", "lmdb", "libuv"]:
             self.assertIn(word, out.lower())
+        commit = re.search("^commit: ([0-9a-f]{40})$", out, re.M).group(1)
+        with Server() as server:
+            self.assertEqual(server.request("GET", "/")[1]["commit"], commit)
         code, out = run("--help")
         self.assertEqual(code, 0)
         for word in ["serve", "verify", "health", "--data-dir", "--port"]:
