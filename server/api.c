@@ -247,6 +247,40 @@ void call_text(struct call *call, int status, const char *content_type, const ch
     call_ended(service);
 }
 
+/* ---- in pieces ---- */
+
+static void piece_run(struct task *task, struct worker *worker)
+{
+    struct call *call = (struct call *)(void *)task;
+    call->worker = worker;
+    call->deadline_ns = clock_ns() + (uint64_t)call->timeout_s * 1000000000u;
+    call->next(call);
+}
+
+static void piece_ready(struct http_request *request, bool gone)
+{
+    struct call *call = request->user;
+    call->gone = gone;
+    call->task.run = piece_run;
+    workers_continue(call->service->workers, &call->task);
+}
+
+void call_pieces(struct call *call, const char *type, uint64_t length, call_handler *next)
+{
+    call->next = next;
+    http_reply_begin(call->request, 200, type, call->headers, length, piece_ready);
+}
+
+void call_piece(struct call *call, enum http_piece piece)
+{
+    struct service *service = call->service;
+    struct http_body body = {call->out.data, call->out.bytes};
+    call->out = (struct text){0};
+    http_reply_piece(call_release(call), body, piece);
+    if (piece != HTTP_PIECE_MORE)
+        call_ended(service);
+}
+
 void call_fail(struct call *call, int status, const char *format, ...)
 {
     struct service *service = call->service;

@@ -28,6 +28,7 @@ struct service {
     const struct config *config;
     atomic_bool draining;
     atomic_uint field_builds; /* payload indexes being built behind requests */
+    atomic_uint exports;      /* running, at most export.running_max */
     atomic_uint bulk_streams; /* running bulk uploads, at most SERVICE_BULKS_MAX */
     _Atomic(struct bulk *) numbering[SERVICE_BULKS_MAX]; /* those that choose ids; api_bulk.c */
     struct auth *auth;                                   /* NULL: no keys, every route is open */
@@ -61,6 +62,10 @@ struct call {
     bool writes;         /* its route does */
     bool metered;        /* it is about points: limits of rates count it */
     struct limits limits; /* once it has a collection */
+    /* Of a reply in pieces. */
+    call_handler *next; /* makes one */
+    bool gone;          /* nobody reads it: end it by HTTP_PIECE_CUT */
+    void *extra;        /* what next() needs to know, in the arena */
 };
 
 /* Begin a success envelope in call->out: {"result": ; write the result next, then call_ok. */
@@ -70,6 +75,13 @@ struct text *call_result(struct call *call);
 bool call_result_fits(struct call *call);
 void call_ok(struct call *call); /* closes the envelope with status and time */
 void call_text(struct call *call, int status, const char *content_type, const char *body);
+/* Begin a reply in pieces, in place of call_result: call->out holds the first, call_piece sends it.
+ * type, length: as in http_reply_begin. next() makes each further piece in call->out, on a worker,
+ * with call->deadline_ns anew. */
+void call_pieces(struct call *call, const char *type, uint64_t length, call_handler *next);
+/* Send call->out. MORE: lets go of view and collection, as who reads may be slow; the call is not
+ * touched until next() runs. LAST and CUT end the call. */
+void call_piece(struct call *call, enum http_piece piece);
 /* Error envelope; the text should begin with the prefix of its status, e.g. "Wrong input: ". */
 void call_fail(struct call *call, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -101,6 +101,7 @@ static const struct option options[] = {
      "maintenance of partitions; off only to measure what it costs"},
     {"planner.measure_percent", OPTION_U32, AT(planner.measure_percent), 0, 50,
      "of a core, spent on measuring the recall that sampled queries got"},
+    {"export.running_max", OPTION_U32, AT(exports_max), 1, 256, "exports at once; above: 503"},
     {"http.request_line_bytes_max", OPTION_BYTES, AT(http.request_line_bytes), 64, MIB,
      "above: 414"},
     {"http.header_bytes_max", OPTION_BYTES, AT(http.header_bytes), 256, MIB,
@@ -202,6 +203,7 @@ void config_init(struct config *config)
         .http = http_limits_default(),
         .writer = writer_options_default(),
         .planner = planner_options_default(),
+        .exports_max = 4,
         .strict =
             {
                 .search_max_batchsize = 1000,

@@ -53,6 +53,7 @@ struct config {
     struct writer_options writer;
     struct planner_options planner;
     struct strict_limits strict;
+    uint32_t exports_max; /* exports running at once -> 503 */
 };
 
 /* All fields at their defaults. Release with config_release. */

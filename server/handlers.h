@@ -80,6 +80,9 @@ call_handler api_points_recommend_batch; /* POST /collections/{c}/points/recomme
 call_handler api_points_discover;        /* POST /collections/{c}/points/discover */
 call_handler api_points_discover_batch;  /* POST /collections/{c}/points/discover/batch */
 
+/* api_export.c: GET and POST /collections/{c}/export */
+call_handler api_export;
+
 /* api_bulk.c: POST /collections/{c}/bulk, a streamed body (HTTP_STREAM). bulk_begin is called on
  * the loop thread in the headers callback after routing and authorisation; it sets request->user
  * and either returns HTTP_STREAM or replies and returns HTTP_DONE. bulk_stream is http's stream().

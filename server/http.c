@@ -84,8 +84,8 @@ static void check_stopped(struct http_server *server)
 {
     if (!server->stopping || server->finished || server->connections > 0)
         return;
-    if (server->exchanges > 0 && !server->forced)
-        return;
+    if (server->sending > 0 || (server->exchanges > 0 && !server->forced))
+        return; /* who makes pieces is told that nobody reads them, and ends at the next */
     server->finished = true;
     uv_unref((uv_handle_t *)&server->async);
     close_handle(server, (uv_handle_t *)&server->timer);

@@ -119,6 +119,26 @@ struct http_body {
 void http_reply(struct http_request *request, int status, const char *content_type,
                 const char *extra_headers, struct http_body body);
 
+/* ---- replies in pieces: of any length, made while the client reads ---- */
+
+#define HTTP_LENGTH_UNKNOWN UINT64_MAX
+
+enum http_piece { HTTP_PIECE_MORE, HTTP_PIECE_LAST, HTTP_PIECE_CUT };
+/* Called on the loop thread when a piece has gone to the socket: the owner may make the next. gone:
+ * there is nobody to read it; the owner ends the request by HTTP_PIECE_CUT. Must not block. */
+typedef void http_piece_ready(struct http_request *request, bool gone);
+
+/* What http_reply would be told, before the first piece; instead of it. length: of all pieces
+ * together, or HTTP_LENGTH_UNKNOWN (chunked; for HTTP/1.0 the connection's end is the body's).
+ * content_type: static text. Sends nothing yet: until the first piece http_reply may still be
+ * called instead. Any thread, for requests whose body was buffered, not HEAD. */
+void http_reply_begin(struct http_request *request, int status, const char *content_type,
+                      const char *extra_headers, uint64_t length, http_piece_ready *ready);
+/* One piece, taken over and freed with free(); one at a time: after HTTP_PIECE_MORE the request is
+ * not touched until ready() is called. LAST and CUT end the request as http_reply does. CUT: it
+ * could not be finished; the connection is closed so that the client notices. Any thread. */
+void http_reply_piece(struct http_request *request, struct http_body body, enum http_piece piece);
+
 /* ---- streamed bodies: from the one thread that works on the request at the moment ---- */
 
 enum http_stream_state { HTTP_STREAM_MORE, HTTP_STREAM_END, HTTP_STREAM_BROKEN };

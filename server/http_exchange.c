@@ -6,6 +6,7 @@
 #include "server/http_internal.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -108,6 +109,7 @@ void http_reply(struct http_request *request, int status, const char *content_ty
         exchange->extra_headers =
             arena_copy(&request->arena, extra_headers, strlen(extra_headers) + 1);
     exchange->reply = body;
+    exchange->ready = NULL;
     if (exchange->mode == MODE_STREAM) {
         pthread_mutex_lock(&exchange->stream.lock);
         exchange->stream.replied = true;
@@ -154,11 +156,14 @@ static char *format_head(struct http_exchange *exchange, bool keep)
     const char *extra = exchange->extra_headers != NULL ? exchange->extra_headers : "";
     size_t room = 384 + strlen(type) + strlen(extra) + id.bytes;
     char *head = arena_allocate(&request->arena, room), *next = head, *end = head + room;
-    next += snprintf(next, room,
-                     "HTTP/1.1 %d %s\r\nServer: kith/" KITH_VERSION "\r\nDate: %s\r\n"
-                     "Content-Length: %zu\r\n%s",
-                     exchange->status, http_reason(exchange->status), date_now(exchange->server),
-                     exchange->reply.bytes, extra);
+    next += snprintf(next, room, "HTTP/1.1 %d %s\r\nServer: kith/" KITH_VERSION "\r\nDate: %s\r\n",
+                     exchange->status, http_reason(exchange->status), date_now(exchange->server));
+    if (exchange->length != HTTP_LENGTH_UNKNOWN)
+        next += snprintf(next, (size_t)(end - next), "Content-Length: %" PRIu64 "\r\n",
+                         exchange->length);
+    else if (!exchange->parser.http_1_0)
+        next += snprintf(next, (size_t)(end - next), "Transfer-Encoding: chunked\r\n");
+    next += snprintf(next, (size_t)(end - next), "%s", extra);
     if (type[0] != 0)
         next += snprintf(next, (size_t)(end - next), "Content-Type: %s\r\n", type);
     if (id.bytes > 0)
@@ -285,10 +290,178 @@ static void apply_failure(struct http_exchange *exchange)
     exchange->content_type = "application/json";
 }
 
+/* ---- in pieces ---- */
+
+void http_reply_begin(struct http_request *request, int status, const char *content_type,
+                      const char *extra_headers, uint64_t length, http_piece_ready *ready)
+{
+    struct http_exchange *exchange = (struct http_exchange *)(void *)request;
+    assert(exchange->mode == MODE_BUFFER && !exchange->head_sent);
+    exchange->status = status;
+    exchange->content_type = content_type;
+    if (extra_headers != NULL)
+        exchange->extra_headers =
+            arena_copy(&request->arena, extra_headers, strlen(extra_headers) + 1);
+    exchange->length = length;
+    exchange->ready = ready;
+}
+
+void http_reply_piece(struct http_request *request, struct http_body body, enum http_piece piece)
+{
+    struct http_exchange *exchange = (struct http_exchange *)(void *)request;
+    assert(exchange->ready != NULL && exchange->reply.data == NULL);
+    exchange->reply = body;
+    exchange->piece = piece;
+    http_exchange_post(exchange, POSTED_REPLY);
+}
+
+static void piece_release(struct http_exchange *exchange)
+{
+    free(exchange->reply.data);
+    exchange->reply = (struct http_body){0};
+}
+
+/* The last of it: whatever became of the connection. */
+static void pieces_end(struct http_exchange *exchange)
+{
+    exchange->server->sending -= exchange->head_sent ? 1 : 0;
+    tell_finished(exchange, exchange->sent);
+}
+
+/* Nobody reads: its owner is told, unless this was its last word. */
+static void piece_lost(struct http_exchange *exchange)
+{
+    piece_release(exchange);
+    if (exchange->piece == HTTP_PIECE_MORE) {
+        exchange->ready(&exchange->request, true);
+        return;
+    }
+    exchange->status = HTTP_PEER_GONE;
+    pieces_end(exchange);
+    http_exchange_free(exchange);
+}
+
+/* Closes the connection and keeps the exchange: in phase REPLY it would go with it. */
+static void piece_disconnect(struct http_exchange *exchange)
+{
+    exchange->connection->phase = PHASE_EXECUTE;
+    http_connection_close(exchange->connection);
+    piece_lost(exchange);
+}
+
+static void piece_written(struct http_exchange *exchange)
+{
+    struct http_connection *connection = exchange->connection;
+    piece_release(exchange);
+    if (exchange->piece == HTTP_PIECE_LAST) {
+        pieces_end(exchange);
+        http_connection_answered(connection);
+        return;
+    }
+    /* The next may take its time: the deadline of a stalled write is not for the owner. */
+    connection->phase = PHASE_EXECUTE;
+    wheel_set(&exchange->server->wheel, &connection->timer,
+              uv_now(exchange->server->loop) + exchange->server->limits.idle_timeout_ms);
+    exchange->ready(&exchange->request, false);
+}
+
+static void on_piece_written(uv_write_t *write, int status)
+{
+    struct http_exchange *exchange = write->data;
+    struct http_server *server = exchange->server;
+    http_enter(server);
+    exchange->writing = false;
+    if (exchange->connection == NULL)
+        piece_lost(exchange);
+    else if (status < 0)
+        piece_disconnect(exchange);
+    else
+        piece_written(exchange);
+    http_leave(server);
+}
+
+static void write_piece(struct http_exchange *exchange, uv_buf_t *buffers, unsigned count)
+{
+    struct http_connection *connection = exchange->connection;
+    uv_stream_t *stream = (uv_stream_t *)&connection->tcp;
+    size_t total = 0;
+    for (unsigned i = 0; i < count; i++)
+        total += buffers[i].len;
+    exchange->sent += total;
+    int written = total == 0 ? 0 : uv_try_write(stream, buffers, count);
+    if (written >= 0 && (size_t)written == total) {
+        piece_written(exchange);
+        return;
+    }
+    if (written < 0 && written != UV_EAGAIN) {
+        piece_disconnect(exchange);
+        return;
+    }
+    advance(buffers, count, written > 0 ? (size_t)written : 0);
+    exchange->writing = uv_write(&exchange->write, stream, buffers, count, on_piece_written) == 0;
+    if (!exchange->writing) {
+        piece_disconnect(exchange);
+        return;
+    }
+    connection->progress = uv_stream_get_write_queue_size(stream);
+    wheel_set(&exchange->server->wheel, &connection->timer,
+              connection->since_ms + exchange->server->wheel.tick_ms);
+}
+
+/* The head with the first piece; a chunk's frame around each where the length is not known. */
+static void send_piece(struct http_exchange *exchange)
+{
+    static char frame_end[] = "\r\n", body_end[] = "0\r\n\r\n";
+    struct http_connection *connection = exchange->connection;
+    const bool unknown = exchange->length == HTTP_LENGTH_UNKNOWN;
+    const bool chunked = unknown && !exchange->parser.http_1_0;
+    uv_buf_t buffers[5];
+    unsigned count = 0;
+    if (!exchange->head_sent) {
+        const bool keep = keeps(exchange) && (chunked || !unknown);
+        char *head = format_head(exchange, keep);
+        buffers[count++] = (uv_buf_t){head, strlen(head)};
+        connection->pause = PAUSE_NONE;
+        connection->close = !keep;
+        exchange->head_sent = true;
+        exchange->server->sending++;
+    }
+    if (exchange->reply.bytes > 0) {
+        if (chunked) {
+            const int n = snprintf(exchange->chunk_line, sizeof exchange->chunk_line, "%zx\r\n",
+                                   exchange->reply.bytes);
+            buffers[count++] = (uv_buf_t){exchange->chunk_line, (size_t)n};
+        }
+        buffers[count++] = (uv_buf_t){exchange->reply.data, exchange->reply.bytes};
+        if (chunked)
+            buffers[count++] = (uv_buf_t){frame_end, 2};
+    }
+    if (chunked && exchange->piece == HTTP_PIECE_LAST)
+        buffers[count++] = (uv_buf_t){body_end, 5};
+    connection->phase = PHASE_REPLY;
+    connection->since_ms = uv_now(exchange->server->loop);
+    write_piece(exchange, buffers, count);
+}
+
+static void answer_piece(struct http_exchange *exchange)
+{
+    if (exchange->connection == NULL)
+        piece_lost(exchange);
+    else if (exchange->piece == HTTP_PIECE_CUT)
+        piece_disconnect(exchange);
+    else
+        send_piece(exchange);
+}
+
 void http_exchange_answer(struct http_exchange *exchange)
 {
     struct http_connection *connection = exchange->connection;
+    if (exchange->ready != NULL) {
+        answer_piece(exchange);
+        return;
+    }
     apply_failure(exchange);
+    exchange->length = exchange->reply.bytes;
     if (connection == NULL) {
         tell_finished(exchange, 0);
         http_exchange_free(exchange);

@@ -98,6 +98,13 @@ struct http_exchange {
     const char *extra_headers; /* in the arena */
     struct http_body reply;
     uv_write_t write;
+    /* Of a reply in pieces. */
+    http_piece_ready *ready; /* NULL: the reply is in one piece */
+    uint64_t length;         /* announced, or HTTP_LENGTH_UNKNOWN */
+    enum http_piece piece;   /* the present one's place */
+    bool head_sent;
+    uint64_t sent;       /* bytes of head and pieces */
+    char chunk_line[24]; /* before a chunk */
     /* In the server's list of posted exchanges; under server->lock. */
     struct http_exchange *posted_next;
     uint8_t posted;
@@ -118,7 +125,8 @@ struct http_server {
     char *read_buffer; /* every connection reads into it and is done with it in the same callback */
     uint32_t connection_limit, connections;
     uint32_t exchanges;
-    uint32_t depth; /* inside one of our callbacks: posted exchanges are seen to at its end */
+    uint32_t sending; /* of them: in the middle of a reply in pieces */
+    uint32_t depth;   /* inside one of our callbacks: posted exchanges are seen to at its end */
     pthread_mutex_t lock;
     struct http_exchange *posted_first, *posted_last; /* under lock */
     atomic_size_t held_bytes;                         /* of heads, bodies, streams and tails */

@@ -95,6 +95,8 @@ const struct route routes[] = {
     BUILT(PUT, "/quotas", ROUTE_WRITE | ROUTE_TREE, api_quotas_set, "Quotas"),
     BUILT(GET, C "/optimizations", 0, api_optimizations, "Optimizations"),
 
+    BUILT(GET, C "/export", R, api_export, "Export"),
+    BUILT(POST, C "/export", R, api_export, "Export"),
     {POST, C "/bulk", ROUTE_BULK, ROUTE_WRITE, NULL, "Bulk"},
 
     /* known, not built */

@@ -371,3 +371,8 @@ size_t environment_blocks_per_value(const struct environment *environment, uint1
     assert(vector < environment->vector_count);
     return environment->vectors[vector].layout.blocks_per_value;
 }
+
+uint64_t environment_directory(const struct environment *environment)
+{
+    return environment->directory;
+}

@@ -110,6 +110,8 @@ enum error environment_open(struct store *store, uint64_t directory,
                             struct environment **environment) MUST_CHECK;
 /* No view and no write may be open. Accepts NULL. */
 void environment_close(struct environment *environment);
+/* The number it was opened by: never used again, also when a collection of that name is. */
+uint64_t environment_directory(const struct environment *environment);
 /* Figures for metrics and info. Any thread that holds a view, or the writer. */
 struct environment_stats {
     uint64_t map_bytes, used_bytes, map_growths, versions_alive;

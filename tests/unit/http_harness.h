@@ -1,7 +1,8 @@
 /* A server in a thread, a worker beside it, and clients on raw sockets: what the http tests share.
  *
  * Paths: /now is answered in headers(), /deny too (401); /echo on the loop with the body it got;
- * /later by the worker; /hold by whoever releases it; /stream is read by the worker. */
+ * /later by the worker; /hold by whoever releases it; /stream is read by the worker; /pieces is
+ * answered by it in pieces. */
 #ifndef KITH_TESTS_HTTP_HARNESS_H
 #define KITH_TESTS_HTTP_HARNESS_H
 
@@ -55,6 +56,12 @@ struct fixture {
     bool stream_refused;    /* is replied to on the loop, nothing taken */
     uint64_t stream_bytes, stream_sum, stream_held_most;
     enum http_stream_state stream_state;
+    /* The reply in pieces: how many, how long; its length is announced or not, it ends or is cut.
+     */
+    size_t pieces, piece_bytes;
+    bool pieces_known, pieces_cut;
+    size_t pieces_made; /* under lock, as the next */
+    bool pieces_lost;   /* ready() has said that nobody reads */
 };
 
 /* ---- the server's side ---- */
@@ -110,7 +117,8 @@ static void queue_put(struct fixture *fixture, struct http_request **queue, size
 static void on_request(void *context, struct http_request *request)
 {
     struct fixture *fixture = context;
-    if (at_path(request, "later"))
+    request->user = fixture;
+    if (at_path(request, "later") || at_path(request, "pieces"))
         queue_put(fixture, fixture->work, &fixture->work_count, request);
     else if (at_path(request, "hold"))
         queue_put(fixture, fixture->held, &fixture->held_count, request);
@@ -176,6 +184,38 @@ static void work_stream(struct fixture *fixture, struct http_request *request)
     }
 }
 
+static void on_piece_ready(struct http_request *request, bool gone)
+{
+    struct fixture *fixture = request->user;
+    pthread_mutex_lock(&fixture->lock);
+    fixture->pieces_lost = gone;
+    pthread_mutex_unlock(&fixture->lock);
+    queue_put(fixture, fixture->work, &fixture->work_count, request);
+}
+
+/* The next piece: bytes that tell their place in the whole. */
+static void work_piece(struct fixture *fixture, struct http_request *request)
+{
+    pthread_mutex_lock(&fixture->lock);
+    const size_t number = fixture->pieces_made++;
+    const bool lost = fixture->pieces_lost;
+    pthread_cond_broadcast(&fixture->changed);
+    pthread_mutex_unlock(&fixture->lock);
+    if (number == 0)
+        http_reply_begin(request, 200, "text/plain", "X-Extra: 1\r\n",
+                         fixture->pieces_known ? fixture->pieces * fixture->piece_bytes
+                                               : HTTP_LENGTH_UNKNOWN,
+                         on_piece_ready);
+    const bool last = number + 1 >= fixture->pieces;
+    char *data = malloc(fixture->piece_bytes + 1);
+    for (size_t i = 0; i < fixture->piece_bytes; i++)
+        data[i] = (char)('a' + (number * fixture->piece_bytes + i) % 23);
+    http_reply_piece(request, (struct http_body){data, fixture->piece_bytes},
+                     lost || (last && fixture->pieces_cut) ? HTTP_PIECE_CUT
+                     : last                                ? HTTP_PIECE_LAST
+                                                           : HTTP_PIECE_MORE);
+}
+
 static void *run_worker(void *context)
 {
     struct fixture *fixture = context;
@@ -190,6 +230,8 @@ static void *run_worker(void *context)
         pthread_mutex_unlock(&fixture->lock);
         if (at_path(request, "stream"))
             work_stream(fixture, request);
+        else if (at_path(request, "pieces"))
+            work_piece(fixture, request);
         else
             echo(request);
         pthread_mutex_lock(&fixture->lock);
