@@ -92,6 +92,18 @@ static float query_fill_plain(const struct codec *codec, struct codec_query *que
     return (float)(error / (double)codec->dim);
 }
 
+/* The step that keeps <q, rounded q> at |q|^2, EDEN's for queries: what rounding adds lies across
+ * q. With the plain one, sparse queries, rotated onto a few values all rounded the same way, biased
+ * estimates by up to .03 of their spread. */
+static float unbiased_step(const struct codec *codec, const struct codec_query *query)
+{
+    const struct kernels *kernels = codec->kernels;
+    const float *rotated = query->rotated;
+    const double product = kernels->level_sums(rotated, NULL, query->plain, codec->dim).of_x;
+    const double square = kernels->dot(rotated, (const uint8_t *)rotated, codec->dim);
+    return product > 0.0 ? (float)(square / product) : query->plain_step;
+}
+
 /* The same, spread over the streams of low and high nibbles. */
 static void query_fill_nibbles(const struct codec *codec, struct codec_query *query)
 {
@@ -147,7 +159,7 @@ void codec_query_init(const struct codec *codec, enum metric metric, const float
         }
         query_fill_lut(codec, query);
         query->row_variance = query_fill_plain(codec, query);
-        query->row_step = query->plain_step;
+        query->row_step = unbiased_step(codec, query);
         if (codec->second_bits == CODE_4) {
             query_fill_nibbles(codec, query);
         } else if (codec->second_bits == CODE_8) {
