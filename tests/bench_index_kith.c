@@ -1,6 +1,7 @@
 /* kith's index as a peer of bench_index.py, without HTTP: a process that is told "build" and
- * "search RECALL OUT" on standard input and answers a line each. One thread does everything,
- * maintenance included. Arguments: BASE.f32 QUERIES.f32 DIM COSINE|EUCLID K DIRECTORY. */
+ * "search RECALL OUT" or "share SHARE OUT" on standard input and answers a line each. One thread
+ * does everything, maintenance included. What a DIRECTORY holds from an earlier run is searched as
+ * it is, for profiles. Arguments: BASE.f32 QUERIES.f32 DIM COSINE|EUCLID K DIRECTORY. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ struct bench {
     uint32_t dim;
     size_t k;
     const char *directory;
+    bool built; /* by an earlier run */
     struct database *database;
     struct collection *collection;
     struct search_workspace *workspace;
@@ -72,7 +74,9 @@ static void open_collection(struct bench *bench, enum metric metric)
         .kind = VECTOR_DENSE, .metric = metric, .dim = bench->dim, .seed = 42};
     const struct collection_settings settings = {
         .vectors = &vector, .vector_count = 1, .config = span_text("{}")};
-    must(database_create(bench->database, span_text("bench"), &settings), "create");
+    const enum error made = database_create(bench->database, span_text("bench"), &settings);
+    bench->built = made == ERROR_EXISTS;
+    must(bench->built ? OK : made, "create");
     must(collection_acquire(bench->database, span_text("bench"), &bench->collection), "acquire");
 }
 
@@ -94,7 +98,7 @@ static void put_group(struct bench *bench, size_t first, size_t count)
 static void build(struct bench *bench)
 {
     const double begin = seconds(CLOCK_MONOTONIC);
-    for (size_t i = 0; i < bench->base.rows; i += GROUP_POINTS) {
+    for (size_t i = 0; i < bench->base.rows && !bench->built; i += GROUP_POINTS) {
         const size_t left = bench->base.rows - i;
         put_group(bench, i, left < GROUP_POINTS ? left : GROUP_POINTS);
         uint64_t steps;
@@ -109,7 +113,7 @@ static void build(struct bench *bench)
     printf("built %.6f %llu %.6f\n", spent, (unsigned long long)stats.used_bytes, idle);
 }
 
-static void search(struct bench *bench, double recall, const char *path)
+static void search(struct bench *bench, double recall, double share, const char *path)
 {
     int32_t *ids = allocate_zeroed(bench->queries.rows * bench->k, sizeof *ids);
     struct search_stats total = {0};
@@ -118,6 +122,7 @@ static void search(struct bench *bench, double recall, const char *path)
         struct search_request request = {.vector = bench->queries.data + i * bench->dim,
                                          .limit = bench->k,
                                          .recall = recall < 1.0 ? (float)recall : 0.0f,
+                                         .share = (float)share,
                                          .exact = recall >= 1.0};
         struct view view;
         must(view_open(collection_environment(bench->collection), 0, &view), "view");
@@ -164,12 +169,14 @@ int main(int argc, char **argv)
     arena_init(&bench.arena);
     open_collection(&bench, strcmp(argv[4], "COSINE") == 0 ? METRIC_COSINE : METRIC_EUCLID);
     char line[4096], path[4000];
-    double recall;
+    double recall, share;
     while (fgets(line, sizeof line, stdin) != NULL) {
         if (strncmp(line, "build", 5) == 0) {
             build(&bench);
         } else if (sscanf(line, "search %lf %3999s", &recall, path) == 2) {
-            search(&bench, recall, path);
+            search(&bench, recall, 0.0, path);
+        } else if (sscanf(line, "share %lf %3999s", &share, path) == 2) {
+            search(&bench, 0.0, share, path);
         }
         fflush(stdout);
     }
