@@ -193,6 +193,7 @@ struct codec_scan {
     float epsilon, threshold;
     uint32_t *survivors;
     float *bounds;
+    bool coarse; /* bounds of mean codes will do: they are a little wider, and cheaper */
 };
 #define CODEC_SCANS_MAX 8u
 

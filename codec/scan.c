@@ -216,7 +216,7 @@ void codec_scan_many(const struct codec *codec, const struct codec_scan *scans, 
     for (size_t block = 0; block < block_count; block++, scalars += codec->shape.block_bytes) {
         for (size_t i = 0; i < scan_count; i++) {
             uint32_t *survivors = &scans[i].survivors[block];
-            if (*survivors != 0) {
+            if (*survivors != 0 && !scans[i].coarse) {
                 *survivors = refine_block(codec, &scans[i], scalars, &refinements[i], *survivors,
                                           scans[i].bounds + block * CODEC_BLOCK_LANES);
             }
@@ -229,7 +229,7 @@ void codec_scan_blocks(const struct codec *codec, const struct codec_query *quer
                        struct centre_terms terms, const uint8_t *blocks, size_t block_count,
                        float epsilon, float threshold, uint32_t *survivors, float *bounds)
 {
-    const struct codec_scan scan = {query, terms, epsilon, threshold, survivors, bounds};
+    const struct codec_scan scan = {query, terms, epsilon, threshold, survivors, bounds, false};
     codec_scan_many(codec, &scan, 1, blocks, block_count, NULL);
 }
 

@@ -8,8 +8,8 @@
  * the best bounds makes a threshold that is good already, and the rest of it is dropped by its
  * bounds.
  *
- * Sorting is kept off the path: a chunk that fits one batch is not ordered at all, a larger one is
- * turned into a heap and only what is needed is taken from it. */
+ * Sorting is kept off the path: a chunk that fits one batch is not ordered at all, of a larger one
+ * a batch at a time is selected. */
 #include "index/search.h"
 
 #include <assert.h>
@@ -20,10 +20,10 @@
 #include "index/recall.h"
 
 #define SCAN_BLOCKS_MAX 64u /* of one codec_scan_blocks call */
-#define CHUNK_CODES_FIRST 1024u
+#define CHUNK_CODES_FIRST 192u
 #define CHUNK_CODES_MAX 4096u
 #define CHUNK_CODES_CAP 65536u /* whatever limit a client asks for */
-#define BATCH_MIN 64u
+#define BATCH_MIN 32u
 /* With more than a quarter of the points wanted, bounds exclude too few to pay for themselves. */
 #define EXACT_SHARE 4u
 #define EPOCHS_MAX 64u /* each for eight times the codes of the last: 2^64 codes make 22 */
@@ -31,9 +31,10 @@
  * one by one. */
 #define SLOTS_FEW 1024u
 #define SLOTS_SHARE 32u
-#define SLOTS_AT_ONCE 64u /* at most BATCH_MIN */
+#define SLOTS_AT_ONCE 32u /* at most BATCH_MIN */
 #define MASK_BITS_MAX (UINT64_C(1) << 33)
-#define PREFETCH_BYTES 256u
+#define PREFETCH_BYTES 512u
+#define EXACT_AHEAD 4u /* vectors asked for before they are scored */
 /* Estimates are sums of floats whose size is that of the centre's term and the key. */
 #define ROUNDING 1e-5f
 
@@ -45,7 +46,7 @@ struct candidate {
 struct second {
     float bound;
     uint64_t slot;
-    struct vector_row row;
+    struct vector_place place;
 };
 
 struct search {
@@ -140,15 +141,37 @@ static void second_sort(struct second *second, size_t count)
     }
 }
 
+/* Ask for the first lines of what is read next; the machine's own prefetcher sees the rest. */
+static void prefetch(const uint8_t *data, size_t bytes)
+{
+    for (size_t at = 0; at < bytes && at < PREFETCH_BYTES; at += 64) {
+        __builtin_prefetch(data + at);
+    }
+}
+
+static void prefetch_exact(const struct search *search, const struct second *entry)
+{
+    prefetch(entry->place.vector, codec_dim(search->codec) * sizeof(float));
+    __builtin_prefetch(entry->place.crc);
+}
+
 static enum error third_stage(struct search *search, size_t count)
 {
+    const struct second *second = search->second;
     second_sort(search->second, count);
+    for (size_t i = 0; i < count && i < EXACT_AHEAD; i++) {
+        prefetch_exact(search, &second[i]);
+    }
     for (size_t i = 0; i < count; i++) {
-        const struct second *entry = &search->second[i];
-        if (entry->bound < admission_wanted_key(&search->admit)) {
+        if (second[i].bound < admission_wanted_key(&search->admit)) {
             break;
         }
-        const enum error error = score_exact(search, entry->slot, &entry->row);
+        if (i + EXACT_AHEAD < count) {
+            prefetch_exact(search, &second[i + EXACT_AHEAD]);
+        }
+        struct vector_row row;
+        vector_place_row(&second[i].place, &row);
+        const enum error error = score_exact(search, second[i].slot, &row);
         if (error != OK) {
             return error;
         }
@@ -186,23 +209,16 @@ static enum error epoch_terms(struct search *search, uint32_t epoch, struct cent
 
 /* Upper bound of a row's key by its code. */
 static float row_bound(struct search *search, struct centre_terms terms,
-                       const struct vector_row *row)
+                       const struct vector_place *place)
 {
-    const struct code_factors factors = {row->f_mul, row->f_add};
+    const struct code_factors factors = {load_float(place->factors),
+                                         load_float(place->factors + sizeof(float))};
     float half_width;
     const float estimate =
-        codec_score_row(search->codec, search->query, terms, row->code, factors, &half_width);
+        codec_score_row(search->codec, search->query, terms, place->code, factors, &half_width);
     const float bound = estimate + CODEC_EPSILON_4BIT * half_width;
     search->admit.stats->second_stage++;
     return bound + rounding(terms, bound);
-}
-
-/* Ask for the first lines of what is read next; the machine's own prefetcher sees the rest. */
-static void prefetch(const uint8_t *data, size_t bytes)
-{
-    for (size_t at = 0; at < bytes && at < PREFETCH_BYTES; at += 64) {
-        __builtin_prefetch(data + at);
-    }
 }
 
 /* The rows of a batch, without what is dead or excluded. All are looked up before one is scored:
@@ -213,13 +229,17 @@ static enum error find_rows(struct search *search, const struct candidate *batch
     const size_t code_bytes = codec_code_bytes(search->codec, codec_second_bits(search->codec));
     struct second *next = search->second;
     for (size_t i = 0; i < count; i++) {
+        view_vector_prefetch(search->admit.view, search->vector, batch[i].slot);
+    }
+    for (size_t i = 0; i < count; i++) {
         if (admission_left_aside(&search->admit, batch[i].slot)) {
             continue;
         }
         const enum error error =
-            view_vector(search->admit.view, search->vector, batch[i].slot, &next->row);
+            view_vector_place(search->admit.view, search->vector, batch[i].slot, &next->place);
         if (error == OK) {
-            prefetch(next->row.code, code_bytes);
+            __builtin_prefetch(next->place.factors);
+            prefetch(next->place.code, code_bytes);
             next->bound = batch[i].bound;
             next++->slot = batch[i].slot;
         } else if (!admission_leave_out(&search->admit, error)) {
@@ -241,16 +261,15 @@ static enum error score_batch(struct search *search, const struct candidate *bat
     for (size_t i = 0; error == OK && i < found; i++) {
         struct second *second = &search->second[i];
         struct centre_terms terms;
-        error = epoch_terms(search, second->row.epoch, &terms);
+        error = epoch_terms(search, second->place.epoch, &terms);
         if (error != OK) {
             error = admission_leave_out(&search->admit, error) ? OK : error;
             continue;
         }
         if (staged) { /* without a second stage the first one's bound stands */
-            second->bound = row_bound(search, terms, &second->row);
+            second->bound = row_bound(search, terms, &second->place);
         }
         if (second->bound >= wanted) {
-            prefetch(second->row.vector, codec_dim(search->codec) * sizeof(float));
             search->second[kept++] = *second;
         }
     }
@@ -259,68 +278,60 @@ static enum error score_batch(struct search *search, const struct candidate *bat
 
 /* ---- the chunk ---- */
 
-/* Put moved in at the hole i of a heap with the best bound at its root. */
-static void candidate_sift(struct candidate *heap, size_t count, size_t i, struct candidate moved)
+/* Bring the `wanted` best of candidates[count] to the front, in any order (Hoare's FIND). */
+static void candidate_select(struct candidate *candidates, size_t count, size_t wanted)
 {
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= count) {
-            break;
-        }
-        if (child + 1 < count && heap[child + 1].bound > heap[child].bound) {
-            child++;
-        }
-        if (heap[child].bound <= moved.bound) {
-            break;
-        }
-        heap[i] = heap[child];
-        i = child;
+    ptrdiff_t low = 0, high = (ptrdiff_t)count - 1;
+    const ptrdiff_t last = (ptrdiff_t)wanted - 1;
+    while (low < high) {
+        const float pivot = candidates[last].bound;
+        ptrdiff_t i = low, j = high;
+        do {
+            while (candidates[i].bound > pivot) {
+                i++;
+            }
+            while (pivot > candidates[j].bound) {
+                j--;
+            }
+            if (i <= j) {
+                const struct candidate moved = candidates[i];
+                candidates[i++] = candidates[j];
+                candidates[j--] = moved;
+            }
+        } while (i <= j);
+        low = j < last ? i : low;
+        high = last < i ? j : high;
     }
-    heap[i] = moved;
-}
-
-/* Take the best off the heap; it goes where the heap ended. */
-static void candidate_pop(struct candidate *heap, size_t count)
-{
-    const struct candidate best = heap[0];
-    candidate_sift(heap, count - 1, 0, heap[count - 1]);
-    heap[count - 1] = best;
 }
 
 /* Take batches, best first, until the best that is left cannot be among the k. */
-static enum error score_heap(struct search *search)
+static enum error score_batches(struct search *search)
 {
-    struct candidate *heap = search->candidates;
+    struct candidate *left = search->candidates;
     size_t count = search->candidate_count;
-    for (size_t i = count / 2; i-- > 0;) {
-        candidate_sift(heap, count, i, heap[i]);
-    }
-    while (count > 0) {
-        size_t taken = 0;
-        while (count > 0 && taken < search->batch_max &&
-               heap[0].bound >= admission_wanted_key(&search->admit)) {
-            candidate_pop(heap, count--);
-            taken++;
-        }
-        if (taken == 0) {
-            break;
-        }
-        const enum error error = score_batch(search, heap + count, taken);
+    while (count > search->batch_max) {
+        candidate_select(left, count, search->batch_max);
+        const enum error error = score_batch(search, left, search->batch_max);
         if (error != OK) {
             return error;
         }
+        struct candidate *next = left += search->batch_max;
+        const float wanted = admission_wanted_key(&search->admit);
+        for (size_t i = 0; i < count - search->batch_max; i++) {
+            *next = left[i];
+            next += left[i].bound >= wanted;
+        }
+        count = (size_t)(next - left);
     }
-    return OK;
+    return score_batch(search, left, count);
 }
 
 /* Score what the scan of the chunk let through, and begin the next. */
 static enum error score_chunk(struct search *search)
 {
     enum error error = admission_check_stop(&search->admit);
-    if (error == OK && search->candidate_count <= search->batch_max) {
-        error = score_batch(search, search->candidates, search->candidate_count);
-    } else if (error == OK) {
-        error = score_heap(search);
+    if (error == OK) {
+        error = score_batches(search);
     }
     search->candidate_count = 0;
     search->chunk_codes = 0;
@@ -397,12 +408,17 @@ static enum error scan_blocks(struct search *search, const struct codes *all, si
     float *bounds = search->admit.workspace->bounds.data;
     uint32_t survivors[SCAN_BLOCKS_MAX];
     const float least = admission_wanted_key(&search->admit);
-    codec_scan_blocks(search->codec, search->query, all->terms,
-                      value->blocks + block * codec_block_bytes(search->codec), blocks,
-                      CODEC_EPSILON_1BIT, least - rounding(all->terms, least), survivors, bounds);
-    for (size_t i = 0; wanted != NULL && i < blocks; i++) {
-        survivors[i] &= wanted[i];
-    }
+    const struct codec_scan scan = {
+        .query = search->query,
+        .terms = all->terms,
+        .epsilon = CODEC_EPSILON_1BIT,
+        .threshold = least - rounding(all->terms, least),
+        .survivors = survivors,
+        .bounds = bounds,
+        .coarse = least == -INFINITY, /* everything comes through */
+    };
+    codec_scan_many(search->codec, &scan, 1,
+                    value->blocks + block * codec_block_bytes(search->codec), blocks, wanted);
     collect(search, survivors, bounds, all, first, codes);
     search->admit.stats->codes_scanned += codes;
     search->chunk_codes += codes;

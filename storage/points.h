@@ -119,6 +119,19 @@ enum error view_vector(const struct view *view, uint16_t vector, uint64_t slot,
 enum error vector_row_check(const struct view *view, uint16_t vector,
                             const struct vector_row *row) MUST_CHECK;
 
+/* The same in two steps, for searches that have many rows to read: where a row is, so that its
+ * lines can be asked for, and then what stands there. The first reads the run's header, nothing of
+ * the row itself (but for the check of a run on its first read). */
+struct vector_place {
+    const uint8_t *code, *factors, *vector, *crc;
+    uint32_t epoch;
+};
+enum error view_vector_place(const struct view *view, uint16_t vector, uint64_t slot,
+                             struct vector_place *out) MUST_CHECK;
+void vector_place_row(const struct vector_place *place, struct vector_row *row);
+/* Ask for the header that view_vector_place reads, where runs are so many that it may be far. */
+void view_vector_prefetch(const struct view *view, uint16_t vector, uint64_t slot);
+
 /* Rotated centre of second-stage epoch e (1 <= e < epoch_count); NULL for epoch 0. */
 enum error view_epoch_centre(const struct view *view, uint16_t vector, uint32_t epoch,
                              const uint8_t **centre) MUST_CHECK;

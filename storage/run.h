@@ -17,6 +17,8 @@ enum error run_open(const struct layout *layout, struct span value, struct run *
 /* Header, factors and codes against the checksum and the key's slot. */
 enum error run_check(const struct run *run, uint16_t vector, uint64_t first_slot) MUST_CHECK;
 /* Row i < run->count. */
+void run_place(const struct layout *layout, const struct run *run, size_t i,
+               struct vector_place *place);
 void run_row(const struct layout *layout, const struct run *run, size_t i, struct vector_row *row);
 
 #endif

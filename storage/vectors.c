@@ -13,7 +13,8 @@ enum error run_open(const struct layout *layout, struct span value, struct run *
         return ERROR_CORRUPT;
     }
     const size_t count = load32(value.data + 16);
-    if (count == 0 || count > (value.bytes - FORMAT_PAGED_HEADER_BYTES) / layout->row_bytes ||
+    /* 32 bits each: their product does not overflow. */
+    if (count == 0 || count * layout->row_bytes > value.bytes - FORMAT_PAGED_HEADER_BYTES ||
         load32(value.data + 24) != layout->dim || load32(value.data + 28) != layout->code_bytes) {
         return ERROR_CORRUPT;
     }
@@ -33,21 +34,49 @@ enum error run_check(const struct run *run, uint16_t vector, uint64_t first_slot
     return error == OK && run->first_slot != first_slot ? ERROR_CORRUPT : error;
 }
 
-void run_row(const struct layout *layout, const struct run *run, size_t i, struct vector_row *row)
+void run_place(const struct layout *layout, const struct run *run, size_t i,
+               struct vector_place *place)
 {
-    const uint8_t *data = run->value.data, *factors = data + run->at.factors + i * 8;
-    *row = (struct vector_row){
+    const uint8_t *data = run->value.data;
+    *place = (struct vector_place){
         .code = data + run->at.codes + i * layout->code_bytes,
-        .f_mul = load_float(factors),
-        .f_add = load_float(factors + 4),
-        .epoch = run->epoch,
+        .factors = data + run->at.factors + i * 8,
         .vector = data + run->at.vectors + i * layout->dim * sizeof(float),
-        .crc = load32(data + run->at.crcs + i * 4),
+        .crc = data + run->at.crcs + i * 4,
+        .epoch = run->epoch,
     };
 }
 
-enum error view_vector(const struct view *view, uint16_t vector, uint64_t slot,
-                       struct vector_row *out)
+void vector_place_row(const struct vector_place *place, struct vector_row *row)
+{
+    *row = (struct vector_row){
+        .code = place->code,
+        .f_mul = load_float(place->factors),
+        .f_add = load_float(place->factors + 4),
+        .epoch = place->epoch,
+        .vector = place->vector,
+        .crc = load32(place->crc),
+    };
+}
+
+void run_row(const struct layout *layout, const struct run *run, size_t i, struct vector_row *row)
+{
+    struct vector_place place;
+    run_place(layout, run, i, &place);
+    vector_place_row(&place, row);
+}
+
+void view_vector_prefetch(const struct view *view, uint16_t vector, uint64_t slot)
+{
+    uint64_t index;
+    if (version_find_run(view->version, vector, slot, &index)) {
+        const struct array *locators = &view->version->vectors[vector].run_locators;
+        __builtin_prefetch(locator_span(array_get(locators, index)).data + 16);
+    }
+}
+
+enum error view_vector_place(const struct view *view, uint16_t vector, uint64_t slot,
+                             struct vector_place *out)
 {
     uint64_t index;
     if (!version_find_run(view->version, vector, slot, &index)) {
@@ -73,8 +102,19 @@ enum error view_vector(const struct view *view, uint16_t vector, uint64_t slot,
     if (slot - first_slot >= run.count) {
         return ERROR_NOT_FOUND;
     }
-    run_row(layout, &run, (size_t)(slot - first_slot), out);
+    run_place(layout, &run, (size_t)(slot - first_slot), out);
     return OK;
+}
+
+enum error view_vector(const struct view *view, uint16_t vector, uint64_t slot,
+                       struct vector_row *out)
+{
+    struct vector_place place;
+    const enum error error = view_vector_place(view, vector, slot, &place);
+    if (error == OK) {
+        vector_place_row(&place, out);
+    }
+    return error;
 }
 
 enum error vector_row_check(const struct view *view, uint16_t vector, const struct vector_row *row)

@@ -373,6 +373,14 @@ bool version_find_run(const struct version *version, uint16_t v, uint64_t slot, 
     if (array_get(&vector->run_slots, low) > slot) {
         return false;
     }
+    /* Runs of bulk loads are longer than a chunk: mostly the first or the second is it. */
+    for (uint64_t step = 1; high - low > step; step *= 2) {
+        if (array_get(&vector->run_slots, low + step) > slot) {
+            high = low + step;
+            break;
+        }
+        low += step;
+    }
     while (high - low > 1) {
         const uint64_t middle = low + (high - low) / 2;
         if (array_get(&vector->run_slots, middle) <= slot) {

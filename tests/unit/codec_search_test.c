@@ -292,9 +292,12 @@ static void many(void **state)
             }
             for (size_t q = 0; q < QUERIES; q++) {
                 scans[q] = (struct codec_scan){
-                    set.query[q], codec_query_centre(set.codec, set.query[q], set.centre),
-                    2.5f,         -140.0f + (float)q,
-                    kept[q],      bounds + q * VECTORS};
+                    .query = set.query[q],
+                    .terms = codec_query_centre(set.codec, set.query[q], set.centre),
+                    .epsilon = 2.5f,
+                    .threshold = -140.0f + (float)q,
+                    .survivors = kept[q],
+                    .bounds = bounds + q * VECTORS};
             }
             codec_scan_many(set.codec, scans, QUERIES, set.blocks, BLOCKS, lanes);
             size_t survivors = 0;
