@@ -54,9 +54,12 @@ endif
 # short loops over registers.
 ifeq ($(ARCH),x86_64)
 FLAGS_kernels_avx2 := -O3 -mavx2 -mfma -mf16c -mbmi2
+FLAGS_kernels_avx2_scan := $(FLAGS_kernels_avx2)
 FLAGS_kernels_avx512 := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mavx2 -mfma -mf16c -mbmi2
+FLAGS_kernels_avx512_scan := $(FLAGS_kernels_avx512)
 else ifeq ($(ARCH),aarch64)
 FLAGS_kernels_neon := -O3
+FLAGS_kernels_neon_scan := -O3
 endif
 
 # The commit in GET /, when this is a clone: version.c alone is compiled again as it moves.

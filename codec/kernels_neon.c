@@ -4,99 +4,26 @@
 
 #if defined(__aarch64__)
 
-#include <arm_neon.h>
 #include <math.h>
-#include <string.h>
 
 #include "codec/codebook.h"
+#include "codec/kernels_neon.h"
 
-static bool supported(void)
+bool neon_supported(void)
 {
     return true;
 }
 
-/* ---- memory ---- */
-
-/* Four floats at element `at` of an array that ends at `end`, zero past it. */
-static inline float32x4_t load_within(const float *x, size_t at, size_t end)
-{
-    if (at + 4 <= end) {
-        return vld1q_f32(x + at);
-    }
-    float first[4] = {0};
-    for (size_t i = 0; at + i < end; i++) {
-        first[i] = x[at + i];
-    }
-    return vld1q_f32(first);
-}
-
-static inline void store_within(float *out, size_t at, size_t end, float32x4_t values)
-{
-    if (at + 4 <= end) {
-        vst1q_f32(out + at, values);
-        return;
-    }
-    float four[4];
-    vst1q_f32(four, values);
-    for (size_t i = 0; at + i < end; i++) {
-        out[at + i] = four[i];
-    }
-}
-
-/* Four floats at any address, and float16 ones. */
-static inline float32x4_t load_bytes_within(const uint8_t *y, size_t at, size_t end)
-{
-    uint8_t bytes[16] = {0};
-    if (at + 4 <= end) {
-        return vreinterpretq_f32_u8(vld1q_u8(y + at * 4));
-    }
-    if (at < end) {
-        memcpy(bytes, y + at * 4, (end - at) * 4);
-    }
-    return vreinterpretq_f32_u8(vld1q_u8(bytes));
-}
-
-static inline float32x4_t load_halves_within(const uint8_t *y, size_t at, size_t end)
-{
-    uint8_t bytes[8] = {0};
-    if (at + 4 <= end) {
-        return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(y + at * 2)));
-    }
-    if (at < end) {
-        memcpy(bytes, y + at * 2, (end - at) * 2);
-    }
-    return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(bytes)));
-}
-
-/* The sign bit in each of four lanes whose bit is set. */
-static inline uint32x4_t sign_mask(unsigned bits)
-{
-    static const uint32_t bit[4] = {1, 2, 4, 8};
-    const uint32x4_t set = vtstq_u32(vdupq_n_u32(bits), vld1q_u32(bit));
-    return vandq_u32(set, vdupq_n_u32(0x80000000u));
-}
-
-static inline float32x4_t flip_signs(float32x4_t x, uint32x4_t signs)
-{
-    return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(x), signs));
-}
-
-/* Four bits of an array, at a multiple of four. */
-static inline unsigned four_bits(const uint8_t *bits, size_t at)
-{
-    return (unsigned)bits[at / 8] >> (at % 8);
-}
-
 /* ---- rotation ---- */
 
-static void copy_signed(float *out, const float *x, const uint8_t *bits, size_t n)
+void neon_copy_signed(float *out, const float *x, const uint8_t *bits, size_t n)
 {
     for (size_t j = 0; j < n; j += 4) {
         store_within(out, j, n, flip_signs(load_within(x, j, n), sign_mask(four_bits(bits, j))));
     }
 }
 
-static void permute(float *out, const float *x, const uint16_t *sources, size_t n)
+void neon_permute(float *out, const float *x, const uint16_t *sources, size_t n)
 {
     size_t j = 0;
     for (; j + 4 <= n; j += 4) {
@@ -170,7 +97,7 @@ static void butterflies_one(float *x, size_t n, size_t d)
     }
 }
 
-static void hadamard(float *out, const float *x, const uint8_t *bits, size_t n, float scale)
+void neon_hadamard(float *out, const float *x, const uint8_t *bits, size_t n, float scale)
 {
     if (n < 8) {
         kernels_scalar.hadamard(out, x, bits, n, scale);
@@ -270,42 +197,42 @@ static inline float32x4_t absolute_difference(float32x4_t a, float32x4_t b)
 #define LOAD_Y const float32x4_t q = load_bytes_within(y, at, end)
 #define LOAD_HALVES const float32x4_t q = load_halves_within(y, at, end)
 
-static double dot(const float *x, const uint8_t *y, size_t n)
+double neon_dot(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, LOAD_X; LOAD_Y, vmulq_f32(p, q));
 }
 
-static double squared_distance(const float *x, const uint8_t *y, size_t n)
+double neon_squared_distance(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, LOAD_X; LOAD_Y, squared_difference(p, q));
 }
 
-static double absolute_distance(const float *x, const uint8_t *y, size_t n)
+double neon_absolute_distance(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, LOAD_X; LOAD_Y, absolute_difference(p, q));
 }
 
-static double dot_half(const float *x, const uint8_t *y, size_t n)
+double neon_dot_half(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, LOAD_X; LOAD_HALVES, vmulq_f32(p, q));
 }
 
-static double squared_distance_half(const float *x, const uint8_t *y, size_t n)
+double neon_squared_distance_half(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, LOAD_X; LOAD_HALVES, squared_difference(p, q));
 }
 
-static double absolute_distance_half(const float *x, const uint8_t *y, size_t n)
+double neon_absolute_distance_half(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, LOAD_X; LOAD_HALVES, absolute_difference(p, q));
 }
 
-static double absolute_sum(const float *x, size_t n)
+double neon_absolute_sum(const float *x, size_t n)
 {
     SUM_OF(n, LOAD_X, vabsq_f32(p));
 }
 
-static struct centre_sums centre_sums(const float *x, const float *y, size_t n)
+struct centre_sums neon_centre_sums(const float *x, const float *y, size_t n)
 {
     THREE_SUMS(n, LOAD_X; const float32x4_t q = load_within(y, at, end), vmulq_f32(p, q),
                           squared_difference(p, q), vmulq_f32(q, q))
@@ -313,7 +240,7 @@ static struct centre_sums centre_sums(const float *x, const float *y, size_t n)
                                 lanes_total(&lanes_c)};
 }
 
-static struct residual_sums residual(float *out, const float *x, const float *y, size_t n)
+struct residual_sums neon_residual(float *out, const float *x, const float *y, size_t n)
 {
     THREE_SUMS(n, LOAD_X; const float32x4_t q = load_within(y, at, end);
                const float32x4_t r = vsubq_f32(p, q);
@@ -346,18 +273,18 @@ static inline float32x4_t grid_of(int32x4_t levels)
         lanes_total(&lanes_a), y != NULL ? lanes_total(&lanes_b) : 0.0                             \
     }
 
-static struct level_sums level_sums(const float *x, const float *y, const int8_t *levels, size_t n)
+struct level_sums neon_level_sums(const float *x, const float *y, const int8_t *levels, size_t n)
 {
     LEVEL_SUMS(n, const float32x4_t level = vcvtq_f32_s32(load_integers(levels, at, end)),
                vmulq_f32);
 }
 
-static struct level_sums grid_sums(const float *x, const float *y, const int8_t *levels, size_t n)
+struct level_sums neon_grid_sums(const float *x, const float *y, const int8_t *levels, size_t n)
 {
     LEVEL_SUMS(n, const float32x4_t level = grid_of(load_integers(levels, at, end)), vmulq_f32);
 }
 
-static struct level_sums sign_sums(const float *x, const float *y, const uint8_t *bits, size_t n)
+struct level_sums neon_sign_sums(const float *x, const float *y, const uint8_t *bits, size_t n)
 {
     LEVEL_SUMS(n, const uint32x4_t level = sign_mask(at < end ? ~four_bits(bits, at) : 0u),
                flip_signs);
@@ -365,19 +292,11 @@ static struct level_sums sign_sums(const float *x, const float *y, const uint8_t
 
 /* ---- encoding ---- */
 
-static void subtract(float *out, const float *x, const float *y, size_t n)
+void neon_subtract(float *out, const float *x, const float *y, size_t n)
 {
     for (size_t j = 0; j < n; j += 4) {
         store_within(out, j, n, vsubq_f32(load_within(x, j, n), load_within(y, j, n)));
     }
-}
-
-/* Bit i: lane i of two masks of four. */
-static inline unsigned bits_of(uint32x4_t low, uint32x4_t high)
-{
-    static const uint32_t bit[8] = {1, 2, 4, 8, 16, 32, 64, 128};
-    return vaddvq_u32(vandq_u32(low, vld1q_u32(bit))) +
-           vaddvq_u32(vandq_u32(high, vld1q_u32(bit + 4)));
 }
 
 static inline uint32x4_t negative_lanes(float32x4_t x)
@@ -385,7 +304,7 @@ static inline uint32x4_t negative_lanes(float32x4_t x)
     return vcltzq_s32(vreinterpretq_s32_f32(x));
 }
 
-static void sign_bits(const float *x, size_t n, uint8_t *bits)
+void neon_sign_bits(const float *x, size_t n, uint8_t *bits)
 {
     for (size_t j = 0; j < n; j += 8) {
         const unsigned negative =
@@ -409,7 +328,7 @@ static inline int32x4_t outer_level(float32x4_t x, uint32x4_t outer)
     return vbslq_s32(negative_lanes(x), vnegq_s32(level), level);
 }
 
-static void outer_levels(const float *x, size_t n, float threshold, uint8_t *bits, int8_t *levels)
+void neon_outer_levels(const float *x, size_t n, float threshold, uint8_t *bits, int8_t *levels)
 {
     const float32x4_t limit = vdupq_n_f32(threshold);
     size_t j = 0;
@@ -433,7 +352,7 @@ static inline int32x4_t grid_level(float32x4_t x, float scale)
     return vsubq_s32(vcvtq_s32_f32(clamped), vdupq_n_s32(128));
 }
 
-static void grid_levels(const float *x, size_t n, float scale, int8_t *levels)
+void neon_grid_levels(const float *x, size_t n, float scale, int8_t *levels)
 {
     size_t j = 0;
     for (; j + 8 <= n; j += 8) {
@@ -445,15 +364,7 @@ static void grid_levels(const float *x, size_t n, float scale, int8_t *levels)
     }
 }
 
-/* Four vectors of small integers as bytes. */
-static inline uint8x16_t pack_bytes(const uint32x4_t x[4])
-{
-    const uint16x8_t low = vcombine_u16(vmovn_u32(x[0]), vmovn_u32(x[1]));
-    const uint16x8_t high = vcombine_u16(vmovn_u32(x[2]), vmovn_u32(x[3]));
-    return vcombine_u8(vmovn_u16(low), vmovn_u16(high));
-}
-
-static void magnitudes(const float *x, size_t n, float scale, struct magnitudes out)
+void neon_magnitudes(const float *x, size_t n, float scale, struct magnitudes out)
 {
     for (size_t j = 0; j < round_to_pad(n); j += 16) {
         uint32x4_t high[4], low[4], units[4];
@@ -486,8 +397,8 @@ static inline uint32x4_t add_products(uint32x4_t sums, uint8x16_t a, uint8x16_t 
     return vpadalq_u16(sums, vmlal_high_u8(low, a, b));
 }
 
-static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_table *tables,
-                      uint32_t *dots, uint32_t *squares)
+void neon_try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_table *tables,
+                    uint32_t *dots, uint32_t *squares)
 {
     for (size_t i = 0; i < KERNEL_TABLES; i++) {
         const uint8x16_t levels = vld1q_u8(tables[i].level);
@@ -502,8 +413,8 @@ static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_
     }
 }
 
-static void take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
-                       const struct rank_table *table, uint8_t *indices, int8_t *levels)
+void neon_take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
+                     const struct rank_table *table, uint8_t *indices, int8_t *levels)
 {
     const uint8x16_t level_of = vld1q_u8(table->level);
     for (size_t j = 0; j < round_to_pad(n); j += 16) {
@@ -520,86 +431,7 @@ static void take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
     }
 }
 
-/* ---- queries ---- */
-
-static float largest(const float *x, size_t n)
-{
-    float32x4_t most = vdupq_n_f32(0.0f);
-    for (size_t j = 0; j < n; j += 4) {
-        most = vmaxq_f32(most, vabsq_f32(vld1q_f32(x + j)));
-    }
-    return vmaxvq_f32(most);
-}
-
-static float widest_column(const float *x, size_t n, unsigned bits)
-{
-    float32x4_t widest = vdupq_n_f32(0.0f);
-    for (size_t j = 0; j < n; j += 8) {
-        const float32x4_t pairs =
-            vpaddq_f32(vabsq_f32(vld1q_f32(x + j)), vabsq_f32(vld1q_f32(x + j + 4)));
-        widest = vmaxq_f32(widest, bits == 2 ? pairs : vpaddq_f32(pairs, pairs));
-    }
-    return 2.0f * vmaxvq_f32(widest);
-}
-
-static inline uint32x4_t entries_of(float32x4_t sums)
-{
-    const float32x4_t rounded = vaddq_f32(sums, vdupq_n_f32(0.5f));
-    return vcvtq_u32_f32(vminq_f32(rounded, vdupq_n_f32(255.0f)));
-}
-
-static inline float32x4_t masked(float value, uint32x4_t mask)
-{
-    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(vdupq_n_f32(value)), mask));
-}
-
-static void fill_column_1(const float *x, float per_step, uint8_t *entries)
-{
-    static const uint32_t first[4] = {0, ~0u, 0, ~0u}, second[4] = {0, 0, ~0u, ~0u};
-    float range[4];
-    uint32_t flip[4];
-    for (size_t i = 0; i < 4; i++) {
-        range[i] = 2.0f * fabsf(x[i]) * per_step;
-        flip[i] = x[i] > 0.0f ? 0 : ~0u;
-    }
-    const float32x4_t sums =
-        vaddq_f32(masked(range[0], veorq_u32(vld1q_u32(first), vdupq_n_u32(flip[0]))),
-                  masked(range[1], veorq_u32(vld1q_u32(second), vdupq_n_u32(flip[1]))));
-    uint32x4_t parts[4];
-    for (unsigned group = 0; group < 4; group++) { /* bits 2 and 3 of the entry */
-        const float third = ((group & 1u) != 0) != (flip[2] != 0) ? range[2] : 0.0f;
-        const float fourth = ((group & 2u) != 0) != (flip[3] != 0) ? range[3] : 0.0f;
-        parts[group] =
-            entries_of(vaddq_f32(vaddq_f32(sums, vdupq_n_f32(third)), vdupq_n_f32(fourth)));
-    }
-    vst1q_u8(entries, pack_bytes(parts));
-}
-
-static void fill_column_2(const float *x, float per_step, uint8_t *entries)
-{
-    static const float up[4] = {0.0f, CODEBOOK_RISE_2, 1.0f - CODEBOOK_RISE_2, 1.0f};
-    static const float down[4] = {1.0f, 1.0f - CODEBOOK_RISE_2, CODEBOOK_RISE_2, 0.0f};
-    const float32x4_t first =
-        vmulq_n_f32(vld1q_f32(x[0] > 0.0f ? up : down), 2.0f * fabsf(x[0]) * per_step);
-    const float range = 2.0f * fabsf(x[1]) * per_step;
-    uint32x4_t parts[4];
-    for (unsigned rank = 0; rank < 4; rank++) {
-        const float second = range * (x[1] > 0.0f ? up : down)[rank];
-        parts[rank] = entries_of(vaddq_f32(first, vdupq_n_f32(second)));
-    }
-    vst1q_u8(entries, pack_bytes(parts));
-}
-
-static void fill_lut(const float *x, size_t column_count, unsigned bits, float per_step,
-                     uint8_t *lut)
-{
-    for (size_t column = 0; column < column_count; column++) {
-        (bits == 2 ? fill_column_2 : fill_column_1)(x + column * (4 / bits), per_step,
-                                                    lut + column * 16);
-    }
-}
-
-static double quantise(const float *x, size_t n, float per_step, float step, int8_t *out)
+double neon_quantise(const float *x, size_t n, float per_step, float step, int8_t *out)
 {
     SUM_OF(
         n, LOAD_X; const float32x4_t scaled = vmulq_n_f32(p, per_step);
@@ -610,217 +442,7 @@ static double quantise(const float *x, size_t n, float per_step, float step, int
         squared_difference(p, vmulq_n_f32(vcvtq_f32_s32(rounded), step)));
 }
 
-/* ---- first stage ---- */
-
-/* 16-bit sums of a column's low and high nibbles, by byte: 0..7 and 8..15. */
-struct columns {
-    uint16x8_t low[2], high[2];
-};
-
-#define FLUSH_COLUMNS ((size_t)256) /* 255 each: still 16 bits */
-
-static inline void columns_add(struct columns *sums, uint8x16_t codes, uint8x16_t lut)
-{
-    const uint8x16_t low = vqtbl1q_u8(lut, vandq_u8(codes, vdupq_n_u8(15)));
-    const uint8x16_t high = vqtbl1q_u8(lut, vshrq_n_u8(codes, 4));
-    sums->low[0] = vaddw_u8(sums->low[0], vget_low_u8(low));
-    sums->low[1] = vaddw_high_u8(sums->low[1], low);
-    sums->high[0] = vaddw_u8(sums->high[0], vget_low_u8(high));
-    sums->high[1] = vaddw_high_u8(sums->high[1], high);
-}
-
-/* Lanes in order: even bytes are 0..7, odd ones 8..15. */
-static inline void columns_flush(const struct columns *sums, uint32x4_t total[8])
-{
-    const uint16x8_t in_order[4] = {
-        vuzp1q_u16(sums->low[0], sums->low[1]), vuzp2q_u16(sums->low[0], sums->low[1]),
-        vuzp1q_u16(sums->high[0], sums->high[1]), vuzp2q_u16(sums->high[0], sums->high[1])};
-    for (size_t i = 0; i < 4; i++) {
-        total[2 * i] = vaddw_u16(total[2 * i], vget_low_u16(in_order[i]));
-        total[2 * i + 1] = vaddw_high_u16(total[2 * i + 1], in_order[i]);
-    }
-}
-
-static inline void block_sums(const uint8_t *codes, size_t column_count, const uint8_t *lut,
-                              uint32x4_t total[8])
-{
-    const uint16x8_t zero = vdupq_n_u16(0);
-    for (size_t i = 0; i < 8; i++) {
-        total[i] = vdupq_n_u32(0);
-    }
-    for (size_t column = 0; column < column_count;) {
-        struct columns sums = {{zero, zero}, {zero, zero}};
-        const size_t left = column_count - column;
-        const size_t end = column + (left < FLUSH_COLUMNS ? left : FLUSH_COLUMNS);
-        for (; column < end; column++) {
-            columns_add(&sums, vld1q_u8(codes + column * 16), vld1q_u8(lut + column * 16));
-        }
-        columns_flush(&sums, total);
-    }
-}
-
-static void scan_sums(const uint8_t *codes, size_t column_count, const uint8_t *lut, uint32_t *sums)
-{
-    uint32x4_t total[8];
-    block_sums(codes, column_count, lut, total);
-    for (size_t i = 0; i < 8; i++) {
-        vst1q_u32(sums + 4 * i, total[i]);
-    }
-}
-
-/* Bounds of four lanes; not a number becomes +infinity. */
-static inline float32x4_t bounds_of(uint32x4_t sums, const uint8_t *f_mul,
-                                    const struct scan_line *line)
-{
-    const float32x4_t ip =
-        vaddq_f32(vmulq_n_f32(vcvtq_f32_u32(sums), line->step), vdupq_n_f32(line->bias));
-    const float32x4_t mul = vreinterpretq_f32_u8(vld1q_u8(f_mul));
-    const float32x4_t add = vreinterpretq_f32_u8(vld1q_u8(f_mul + 32 * sizeof(float)));
-    const float32x4_t bound = vaddq_f32(vaddq_f32(vmulq_f32(mul, ip), add), vdupq_n_f32(line->add));
-    return vminnmq_f32(bound, vdupq_n_f32(INFINITY));
-}
-
-static inline uint32_t block_bounds(const uint8_t *block, struct block_shape shape,
-                                    const struct scan_task *task, float *bounds)
-{
-    const uint8_t *factors = block + shape.column_count * 16;
-    const float32x4_t threshold = vdupq_n_f32(task->line.threshold);
-    uint32x4_t total[8];
-    uint32_t mask = 0;
-    block_sums(block, shape.column_count, task->lut, total);
-    for (size_t i = 0; i < 8; i += 2) {
-        const float32x4_t a = bounds_of(total[i], factors + 16 * i, &task->line);
-        const float32x4_t b = bounds_of(total[i + 1], factors + 16 * i + 16, &task->line);
-        vst1q_f32(bounds + 4 * i, a);
-        vst1q_f32(bounds + 4 * i + 4, b);
-        mask |= bits_of(vcgeq_f32(a, threshold), vcgeq_f32(b, threshold)) << (4 * i);
-    }
-    return mask;
-}
-
-static void scan_blocks(const uint8_t *blocks, size_t block_count, struct block_shape shape,
-                        const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
-{
-    for (size_t block = 0; block < block_count; block++, blocks += shape.block_bytes) {
-        const uint32_t allowed = lanes != NULL ? lanes[block] : ~0u;
-        for (size_t i = 0; i < task_count; i++) {
-            tasks[i].survivors[block] = allowed == 0
-                                            ? 0
-                                            : allowed & block_bounds(blocks, shape, &tasks[i],
-                                                                     tasks[i].bounds + block * 32);
-        }
-    }
-}
-
-/* ---- second stage ---- */
-
-/* Sums of products of signed bytes whose pairs fit 16 bits. */
-static inline int32x4_t add_signed(int32x4_t sums, int8x16_t a, int8x16_t b)
-{
-    const int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(b));
-    return vpadalq_s16(sums, vmlal_high_s8(low, a, b));
-}
-
-static struct row_sums row_sums(const uint8_t *code, size_t code_bytes, const int8_t *low,
-                                const int8_t *high)
-{
-    const int8x16_t levels = vld1q_s8(codebook_levels_4);
-    int32x4_t dots = vdupq_n_s32(0), squares = vdupq_n_s32(0);
-    uint8_t last[16];
-    uint32_t padding = 0;
-    for (size_t i = 0; i < code_bytes; i += 16) {
-        const uint8_t *from = code + i;
-        if (code_bytes - i < 16) {
-            memset(last, 0x88, sizeof last);
-            memcpy(last, from, code_bytes - i);
-            from = last;
-            padding = 2 * (uint32_t)(16 - (code_bytes - i)) * 25; /* level 5 squared, twice */
-        }
-        const uint8x16_t codes = vld1q_u8(from);
-        const int8x16_t a = vqtbl1q_s8(levels, vandq_u8(codes, vdupq_n_u8(15)));
-        const int8x16_t b = vqtbl1q_s8(levels, vshrq_n_u8(codes, 4));
-        dots = add_signed(dots, a, vld1q_s8(low + i));
-        dots = add_signed(dots, b, vld1q_s8(high + i));
-        squares = add_signed(squares, a, a);
-        squares = add_signed(squares, b, b);
-    }
-    return (struct row_sums){vaddvq_s32(dots), (uint32_t)vaddvq_s32(squares) - padding};
-}
-
-static struct row_sums row_sums_8(const uint8_t *code, size_t n, const int16_t *query)
-{
-    int32x4_t dots = vdupq_n_s32(0), squares = vdupq_n_s32(0);
-    uint8_t last[8] = {0};
-    uint32_t padding = 0;
-    for (size_t i = 0; i < n; i += 8) {
-        const uint8_t *from = code + i;
-        if (n - i < 8) {
-            memcpy(last, from, n - i);
-            from = last;
-            padding = (uint32_t)(8 - (n - i)); /* level 1 each */
-        }
-        const int16x8_t k = vmovl_s8(vreinterpret_s8_u8(vld1_u8(from)));
-        const int16x8_t level = vorrq_s16(vshlq_n_s16(k, 1), vdupq_n_s16(1));
-        const int16x8_t own = vld1q_s16(query + i);
-        dots = vmlal_s16(dots, vget_low_s16(level), vget_low_s16(own));
-        dots = vmlal_high_s16(dots, level, own);
-        squares = vmlal_s16(squares, vget_low_s16(level), vget_low_s16(level));
-        squares = vmlal_high_s16(squares, level, level);
-    }
-    return (struct row_sums){vaddvq_s32(dots),
-                             vaddvq_u32(vreinterpretq_u32_s32(squares)) - padding};
-}
-
-/* ---- centres ---- */
-
-static void int8_dots(const int8_t *query, const uint8_t *rows, size_t count, size_t row_bytes,
-                      size_t stride, int32_t *dots)
-{
-    for (size_t i = 0; i < count; i++, rows += stride) {
-        int32x4_t sums = vdupq_n_s32(0);
-        for (size_t j = 0; j < row_bytes; j += 16) {
-            const int8x16_t row = vreinterpretq_s8_u8(vld1q_u8(rows + j));
-            sums = add_signed(sums, row, vld1q_s8(query + j));
-        }
-        dots[i] = vaddvq_s32(sums);
-    }
-}
-
-const struct kernels kernels_neon = {
-    .name = "neon",
-    .supported = supported,
-    .copy_signed = copy_signed,
-    .permute = permute,
-    .hadamard = hadamard,
-    .dot = dot,
-    .squared_distance = squared_distance,
-    .absolute_distance = absolute_distance,
-    .dot_half = dot_half,
-    .squared_distance_half = squared_distance_half,
-    .absolute_distance_half = absolute_distance_half,
-    .absolute_sum = absolute_sum,
-    .centre_sums = centre_sums,
-    .level_sums = level_sums,
-    .grid_sums = grid_sums,
-    .sign_sums = sign_sums,
-    .subtract = subtract,
-    .residual = residual,
-    .sign_bits = sign_bits,
-    .outer_levels = outer_levels,
-    .grid_levels = grid_levels,
-    .magnitudes = magnitudes,
-    .try_ranks = try_ranks,
-    .take_ranks = take_ranks,
-    .largest = largest,
-    .widest_column = widest_column,
-    .fill_lut = fill_lut,
-    .quantise = quantise,
-    .scan_sums = scan_sums,
-    .scan_blocks = scan_blocks,
-    .row_sums = row_sums,
-    .row_sums_8 = row_sums_8,
-    .int8_dots = int8_dots,
-};
+const struct kernels kernels_neon = {.name = "neon", KERNEL_ALL(KERNEL_ENTRY, neon)};
 
 #else
 enum { KERNELS_NEON_IS_FOR_AARCH64 }; /* a translation unit may not be empty */

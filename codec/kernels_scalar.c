@@ -1,5 +1,5 @@
 /* The reference: plain C that defines what every other table must give, byte for byte. */
-#include "codec/kernels.h"
+#include "codec/kernels_table.h"
 
 #include "codec/codebook.h"
 
@@ -8,28 +8,30 @@
 
 #define LANES 16u
 
-static bool supported(void)
+KERNEL_ALL(KERNEL_PROTOTYPE, scalar)
+
+bool scalar_supported(void)
 {
     return true;
 }
 
 /* ---- rotation ---- */
 
-static void copy_signed(float *out, const float *x, const uint8_t *bits, size_t n)
+void scalar_copy_signed(float *out, const float *x, const uint8_t *bits, size_t n)
 {
     for (size_t j = 0; j < n; j++) {
         out[j] = bits[j / 8] >> (j % 8) & 1 ? -x[j] : x[j];
     }
 }
 
-static void permute(float *out, const float *x, const uint16_t *sources, size_t n)
+void scalar_permute(float *out, const float *x, const uint16_t *sources, size_t n)
 {
     for (size_t j = 0; j < n; j++) {
         out[j] = x[sources[j]];
     }
 }
 
-static void hadamard(float *out, const float *x, const uint8_t *bits, size_t n, float scale)
+void scalar_hadamard(float *out, const float *x, const uint8_t *bits, size_t n, float scale)
 {
     for (size_t j = 0; j < n; j++) {
         out[j] = (bits[j / 8] >> (j % 8) & 1 ? -x[j] : x[j]) * scale;
@@ -84,7 +86,7 @@ static float load(const uint8_t *bytes, size_t j)
     return value;
 }
 
-static double dot(const float *x, const uint8_t *y, size_t n)
+double scalar_dot(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, x[j] * load(y, j));
 }
@@ -94,12 +96,12 @@ static float square(float x)
     return x * x;
 }
 
-static double squared_distance(const float *x, const uint8_t *y, size_t n)
+double scalar_squared_distance(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, square(x[j] - load(y, j)));
 }
 
-static double absolute_distance(const float *x, const uint8_t *y, size_t n)
+double scalar_absolute_distance(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, fabsf(x[j] - load(y, j)));
 }
@@ -116,25 +118,26 @@ static float half(const uint8_t *bytes, size_t j)
     return half >> 15 != 0 ? -value : value;
 }
 
-static double dot_half(const float *x, const uint8_t *y, size_t n)
+double scalar_dot_half(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, x[j] * half(y, j));
 }
 
-static double squared_distance_half(const float *x, const uint8_t *y, size_t n)
+double scalar_squared_distance_half(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, square(x[j] - half(y, j)));
 }
 
-static double absolute_distance_half(const float *x, const uint8_t *y, size_t n)
+double scalar_absolute_distance_half(const float *x, const uint8_t *y, size_t n)
 {
     SUM_OF(n, fabsf(x[j] - half(y, j)));
 }
 
-static struct centre_sums centre_sums(const float *x, const float *y, size_t n)
+struct centre_sums scalar_centre_sums(const float *x, const float *y, size_t n)
 {
     const uint8_t *bytes = (const uint8_t *)y;
-    return (struct centre_sums){dot(x, bytes, n), squared_distance(x, bytes, n), dot(y, bytes, n)};
+    return (struct centre_sums){scalar_dot(x, bytes, n), scalar_squared_distance(x, bytes, n),
+                                scalar_dot(y, bytes, n)};
 }
 
 static double dot_levels(const float *x, const int8_t *levels, size_t n)
@@ -152,44 +155,45 @@ static double dot_signs(const float *x, const uint8_t *bits, size_t n)
     SUM_OF(n, bits[j / 8] >> (j % 8) & 1 ? x[j] : -x[j]);
 }
 
-static struct level_sums level_sums(const float *x, const float *y, const int8_t *levels, size_t n)
+struct level_sums scalar_level_sums(const float *x, const float *y, const int8_t *levels, size_t n)
 {
     return (struct level_sums){dot_levels(x, levels, n),
                                y != NULL ? dot_levels(y, levels, n) : 0.0};
 }
 
-static struct level_sums grid_sums(const float *x, const float *y, const int8_t *levels, size_t n)
+struct level_sums scalar_grid_sums(const float *x, const float *y, const int8_t *levels, size_t n)
 {
     return (struct level_sums){dot_grid(x, levels, n), y != NULL ? dot_grid(y, levels, n) : 0.0};
 }
 
-static struct level_sums sign_sums(const float *x, const float *y, const uint8_t *bits, size_t n)
+struct level_sums scalar_sign_sums(const float *x, const float *y, const uint8_t *bits, size_t n)
 {
     return (struct level_sums){dot_signs(x, bits, n), y != NULL ? dot_signs(y, bits, n) : 0.0};
 }
 
-static double absolute_sum(const float *x, size_t n)
+double scalar_absolute_sum(const float *x, size_t n)
 {
     SUM_OF(n, fabsf(x[j]));
 }
 
 /* ---- encoding ---- */
 
-static void subtract(float *out, const float *x, const float *y, size_t n)
+void scalar_subtract(float *out, const float *x, const float *y, size_t n)
 {
     for (size_t j = 0; j < n; j++) {
         out[j] = x[j] - y[j];
     }
 }
 
-static struct residual_sums residual(float *out, const float *x, const float *y, size_t n)
+struct residual_sums scalar_residual(float *out, const float *x, const float *y, size_t n)
 {
-    subtract(out, x, y, n);
-    return (struct residual_sums){dot(out, (const uint8_t *)y, n),
-                                  dot(out, (const uint8_t *)out, n), dot(x, (const uint8_t *)x, n)};
+    scalar_subtract(out, x, y, n);
+    return (struct residual_sums){scalar_dot(out, (const uint8_t *)y, n),
+                                  scalar_dot(out, (const uint8_t *)out, n),
+                                  scalar_dot(x, (const uint8_t *)x, n)};
 }
 
-static void sign_bits(const float *x, size_t n, uint8_t *bits)
+void scalar_sign_bits(const float *x, size_t n, uint8_t *bits)
 {
     memset(bits, 0, (n + 7) / 8);
     for (size_t j = 0; j < n; j++) {
@@ -199,7 +203,7 @@ static void sign_bits(const float *x, size_t n, uint8_t *bits)
     }
 }
 
-static void outer_levels(const float *x, size_t n, float threshold, uint8_t *bits, int8_t *levels)
+void scalar_outer_levels(const float *x, size_t n, float threshold, uint8_t *bits, int8_t *levels)
 {
     memset(bits, 0, (n + 7) / 8);
     for (size_t j = 0; j < n; j++) {
@@ -212,7 +216,7 @@ static void outer_levels(const float *x, size_t n, float threshold, uint8_t *bit
     }
 }
 
-static void grid_levels(const float *x, size_t n, float scale, int8_t *levels)
+void scalar_grid_levels(const float *x, size_t n, float scale, int8_t *levels)
 {
     for (size_t j = 0; j < n; j++) {
         const float moved = x[j] * scale + 128.0f; /* above zero: truncation rounds down */
@@ -221,7 +225,7 @@ static void grid_levels(const float *x, size_t n, float scale, int8_t *levels)
     }
 }
 
-static void magnitudes(const float *x, size_t n, float scale, struct magnitudes out)
+void scalar_magnitudes(const float *x, size_t n, float scale, struct magnitudes out)
 {
     for (size_t j = 0; j < round_to_pad(n); j++) {
         const float scaled = j < n ? fabsf(x[j]) * scale : 0.0f;
@@ -238,7 +242,7 @@ static unsigned rank_of(struct magnitudes magnitudes, size_t j, const struct ran
     return table->base[high] + (magnitudes.low[j] > table->after[high] ? 1u : 0u);
 }
 
-static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_table *tables,
+void scalar_try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_table *tables,
                       uint32_t *dots, uint32_t *squares)
 {
     for (unsigned i = 0; i < KERNEL_TABLES; i++) {
@@ -251,7 +255,7 @@ static void try_ranks(struct magnitudes magnitudes, size_t n, const struct rank_
     }
 }
 
-static void take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
+void scalar_take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
                        const struct rank_table *table, uint8_t *indices, int8_t *levels)
 {
     for (size_t j = 0; j < round_to_pad(n); j++) {
@@ -264,7 +268,7 @@ static void take_ranks(struct magnitudes magnitudes, const float *x, size_t n,
 
 /* ---- queries ---- */
 
-static float largest(const float *x, size_t n)
+float scalar_largest(const float *x, size_t n)
 {
     float most = 0.0f;
     for (size_t j = 0; j < n; j++) {
@@ -273,7 +277,7 @@ static float largest(const float *x, size_t n)
     return most;
 }
 
-static float widest_column(const float *x, size_t n, unsigned bits)
+float scalar_widest_column(const float *x, size_t n, unsigned bits)
 {
     float widest = 0.0f;
     for (size_t j = 0; j < n; j += 4 / bits) {
@@ -306,7 +310,7 @@ static void column_fill(const float *x, unsigned bits, float per_step, uint8_t *
     }
 }
 
-static void fill_lut(const float *x, size_t column_count, unsigned bits, float per_step,
+void scalar_fill_lut(const float *x, size_t column_count, unsigned bits, float per_step,
                      uint8_t *lut)
 {
     for (size_t column = 0; column < column_count; column++) {
@@ -320,7 +324,7 @@ static int8_t int8_of(float value, float per_step)
     return (int8_t)(scaled < 0.0f ? scaled - 0.5f : scaled + 0.5f);
 }
 
-static double quantise(const float *x, size_t n, float per_step, float step, int8_t *out)
+double scalar_quantise(const float *x, size_t n, float per_step, float step, int8_t *out)
 {
     for (size_t j = 0; j < n; j++) {
         out[j] = int8_of(x[j], per_step);
@@ -330,7 +334,7 @@ static double quantise(const float *x, size_t n, float per_step, float step, int
 
 /* ---- search ---- */
 
-static void scan_sums(const uint8_t *codes, size_t column_count, const uint8_t *lut, uint32_t *sums)
+void scalar_scan_sums(const uint8_t *codes, size_t column_count, const uint8_t *lut, uint32_t *sums)
 {
     memset(sums, 0, 32 * sizeof *sums);
     for (size_t column = 0; column < column_count; column++) {
@@ -349,7 +353,7 @@ static uint32_t block_bounds(const uint8_t *block, struct block_shape shape,
     const uint8_t *factors = block + shape.column_count * 16;
     const struct scan_line *line = &task->line;
     uint32_t sums[32], mask = 0;
-    scan_sums(block, shape.column_count, task->lut, sums);
+    scalar_scan_sums(block, shape.column_count, task->lut, sums);
     for (size_t lane = 0; lane < 32; lane++) {
         const float ip = (float)sums[lane] * line->step + line->bias;
         float bound = load(factors, lane) * ip + load(factors, 32 + lane) + line->add;
@@ -360,7 +364,7 @@ static uint32_t block_bounds(const uint8_t *block, struct block_shape shape,
     return mask;
 }
 
-static void scan_blocks(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+void scalar_scan_blocks(const uint8_t *blocks, size_t block_count, struct block_shape shape,
                         const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
 {
     for (size_t block = 0; block < block_count; block++, blocks += shape.block_bytes) {
@@ -374,7 +378,7 @@ static void scan_blocks(const uint8_t *blocks, size_t block_count, struct block_
     }
 }
 
-static struct row_sums row_sums(const uint8_t *code, size_t code_bytes, const int8_t *low,
+struct row_sums scalar_row_sums(const uint8_t *code, size_t code_bytes, const int8_t *low,
                                 const int8_t *high)
 {
     struct row_sums sums = {0, 0};
@@ -386,7 +390,7 @@ static struct row_sums row_sums(const uint8_t *code, size_t code_bytes, const in
     return sums;
 }
 
-static struct row_sums row_sums_8(const uint8_t *code, size_t n, const int16_t *query)
+struct row_sums scalar_row_sums_8(const uint8_t *code, size_t n, const int16_t *query)
 {
     struct row_sums sums = {0, 0};
     for (size_t i = 0; i < n; i++) {
@@ -397,7 +401,7 @@ static struct row_sums row_sums_8(const uint8_t *code, size_t n, const int16_t *
     return sums;
 }
 
-static void int8_dots(const int8_t *query, const uint8_t *rows, size_t count, size_t row_bytes,
+void scalar_int8_dots(const int8_t *query, const uint8_t *rows, size_t count, size_t row_bytes,
                       size_t stride, int32_t *dots)
 {
     for (size_t i = 0; i < count; i++, rows += stride) {
@@ -409,38 +413,4 @@ static void int8_dots(const int8_t *query, const uint8_t *rows, size_t count, si
     }
 }
 
-const struct kernels kernels_scalar = {
-    .name = "scalar",
-    .supported = supported,
-    .copy_signed = copy_signed,
-    .permute = permute,
-    .hadamard = hadamard,
-    .dot = dot,
-    .squared_distance = squared_distance,
-    .absolute_distance = absolute_distance,
-    .dot_half = dot_half,
-    .squared_distance_half = squared_distance_half,
-    .absolute_distance_half = absolute_distance_half,
-    .absolute_sum = absolute_sum,
-    .centre_sums = centre_sums,
-    .level_sums = level_sums,
-    .grid_sums = grid_sums,
-    .sign_sums = sign_sums,
-    .subtract = subtract,
-    .residual = residual,
-    .sign_bits = sign_bits,
-    .outer_levels = outer_levels,
-    .grid_levels = grid_levels,
-    .magnitudes = magnitudes,
-    .try_ranks = try_ranks,
-    .take_ranks = take_ranks,
-    .largest = largest,
-    .widest_column = widest_column,
-    .fill_lut = fill_lut,
-    .quantise = quantise,
-    .scan_sums = scan_sums,
-    .scan_blocks = scan_blocks,
-    .row_sums = row_sums,
-    .row_sums_8 = row_sums_8,
-    .int8_dots = int8_dots,
-};
+const struct kernels kernels_scalar = {.name = "scalar", KERNEL_ALL(KERNEL_ENTRY, scalar)};

@@ -5,7 +5,7 @@ NEON_FLAGS := -std=c17 -D_GNU_SOURCE -I. -ffp-contract=off -g -O2 -MMD -MP $(WAR
 NEON_OBJ := $(patsubst codec/%.c,$(NEON)/%.o,$(wildcard codec/*.c))
 NEON_TESTS := $(patsubst %,$(NEON)/%_test,kernels codec_encode codec_search codec_rotate codec_metric)
 
-$(NEON)/kernels_neon.o: NEON_FLAGS += -O3
+$(NEON)/kernels_neon.o $(NEON)/kernels_neon_scan.o: NEON_FLAGS += -O3
 $(NEON)/%.o: codec/%.c
 	@mkdir -p $(@D)
 	@echo 'CC $@'
