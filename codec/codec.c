@@ -59,6 +59,7 @@ struct codec *codec_new_scaled(uint32_t dim, uint64_t seed, unsigned first, unsi
         .kernels = kernels != NULL ? kernels : kernels_best(),
     };
     codec->row_bytes = codec_code_bytes(codec, second);
+    codec->pad_square = second == CODE_4 && dim % 2 != 0 ? CODEC_PAD_SQUARE : 0;
     codec->shape.column_count = ((size_t)codec->code_dim * (first == CODE_2 ? 2 : 1) + 3) / 4;
     codec->shape.block_bytes = codec_block_bytes(codec);
     rotation_init(&codec->rotation, dim, seed, codec->kernels);

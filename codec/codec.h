@@ -210,10 +210,29 @@ float codec_score_row(const struct codec *codec, const struct codec_query *query
                       struct centre_terms terms, const uint8_t *code, struct code_factors factors,
                       float *half_width);
 
+/* A row to score. */
+struct codec_row {
+    const uint8_t *code;
+    struct code_factors factors;
+};
+
+/* The same bits for `count` rows wherever they lie, each fetched while those before it are scored:
+ * in no order, from memory, 3 to 5 times faster than one by one, from the cache 1.2 to 1.5. Rows
+ * that lie side by side are not faster than one by one: the CPU sees those coming itself.
+ *
+ * estimates, half_widths  out, float[count] */
+void codec_score_rows(const struct codec *codec, const struct codec_query *query,
+                      struct centre_terms terms, const struct codec_row *rows, size_t count,
+                      float *estimates, float *half_widths);
+
 /* Stage 3: the exact key, float32 products summed as kernels.h says; row at any alignment. The
  * result is within 1e-6 * |q||x| (dot) or 1e-6 relative (distances) of float64. */
 float codec_exact_key(const struct codec *codec, const struct codec_query *query,
                       const uint8_t *row);
+/* The same bits for `count` rows wherever they lie, each fetched while those before it are summed:
+ * from memory 1.4 to 1.8 times faster, in order or not. keys: out, float[count]. */
+void codec_exact_keys(const struct codec *codec, const struct codec_query *query,
+                      const uint8_t *const *rows, size_t count, float *keys);
 /* The same for two plain vectors. */
 float codec_key(const struct codec *codec, enum metric metric, const float *a, const float *b);
 

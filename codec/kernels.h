@@ -164,6 +164,9 @@ struct kernels {
      * written: the caller takes it off. */
     struct row_sums (*row_sums)(const uint8_t *code, size_t code_bytes, const int8_t *low,
                                 const int8_t *high);
+    /* The same for count rows. */
+    void (*rows_sums)(const uint8_t *const *codes, size_t count, size_t code_bytes,
+                      const int8_t *low, const int8_t *high, struct row_sums *sums);
     /* n bytes k of an 8-bit code, level 2 k + 1, against an int16 stream (zero up to KERNEL_PAD)
      * whose magnitudes sum to at most INT32_MAX / 255. */
     struct row_sums (*row_sums_8)(const uint8_t *code, size_t n, const int16_t *query);

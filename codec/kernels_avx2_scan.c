@@ -263,6 +263,14 @@ struct row_sums avx2_row_sums(const uint8_t *code, size_t code_bytes, const int8
     return (struct row_sums){(int32_t)sum_of_eight(dots), sum_of_eight(squares) - padding};
 }
 
+void avx2_rows_sums(const uint8_t *const *codes, size_t count, size_t code_bytes, const int8_t *low,
+                    const int8_t *high, struct row_sums *sums)
+{
+    for (size_t i = 0; i < count; i++) {
+        sums[i] = avx2_row_sums(codes[i], code_bytes, low, high);
+    }
+}
+
 struct row_sums avx2_row_sums_8(const uint8_t *code, size_t n, const int16_t *query)
 {
     const __m256i one = _mm256_set1_epi16(1);

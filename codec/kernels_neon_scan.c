@@ -223,6 +223,14 @@ struct row_sums neon_row_sums(const uint8_t *code, size_t code_bytes, const int8
     return (struct row_sums){vaddvq_s32(dots), (uint32_t)vaddvq_s32(squares) - padding};
 }
 
+void neon_rows_sums(const uint8_t *const *codes, size_t count, size_t code_bytes, const int8_t *low,
+                    const int8_t *high, struct row_sums *sums)
+{
+    for (size_t i = 0; i < count; i++) {
+        sums[i] = neon_row_sums(codes[i], code_bytes, low, high);
+    }
+}
+
 struct row_sums neon_row_sums_8(const uint8_t *code, size_t n, const int16_t *query)
 {
     int32x4_t dots = vdupq_n_s32(0), squares = vdupq_n_s32(0);

@@ -390,6 +390,14 @@ struct row_sums scalar_row_sums(const uint8_t *code, size_t code_bytes, const in
     return sums;
 }
 
+void scalar_rows_sums(const uint8_t *const *codes, size_t count, size_t code_bytes,
+                      const int8_t *low, const int8_t *high, struct row_sums *sums)
+{
+    for (size_t i = 0; i < count; i++) {
+        sums[i] = scalar_row_sums(codes[i], code_bytes, low, high);
+    }
+}
+
 struct row_sums scalar_row_sums_8(const uint8_t *code, size_t n, const int16_t *query)
 {
     struct row_sums sums = {0, 0};

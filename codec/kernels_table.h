@@ -17,7 +17,7 @@
     X(isa, magnitudes) X(isa, try_ranks) X(isa, take_ranks)                                        \
     X(isa, largest) X(isa, widest_column) X(isa, fill_lut) X(isa, quantise)                        \
     X(isa, scan_sums) X(isa, scan_blocks)                                                          \
-    X(isa, row_sums) X(isa, row_sums_8) X(isa, int8_dots)
+    X(isa, row_sums) X(isa, rows_sums) X(isa, row_sums_8) X(isa, int8_dots)
 /* clang-format on */
 
 /* A prototype, and an entry of a table. */

@@ -254,6 +254,24 @@ float codec_exact_key(const struct codec *codec, const struct codec_query *query
     return key_of(codec, query->metric, query->vector, row);
 }
 
+/* Some 6 KiB ahead, and at least a row. */
+#define FETCH_BYTES 6144u
+
+void codec_exact_keys(const struct codec *codec, const struct codec_query *query,
+                      const uint8_t *const *rows, size_t count, float *keys)
+{
+    const size_t row_bytes = codec->dim * sizeof(float), ahead = 1 + FETCH_BYTES / row_bytes;
+    for (size_t i = 1; i < ahead && i < count; i++) {
+        codec_fetch(rows[i], row_bytes);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (i + ahead < count) {
+            codec_fetch(rows[i + ahead], row_bytes);
+        }
+        keys[i] = key_of(codec, query->metric, query->vector, rows[i]);
+    }
+}
+
 float codec_exact_key_half(const struct codec *codec, const struct codec_query *query,
                            const uint8_t *row)
 {

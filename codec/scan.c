@@ -14,6 +14,8 @@
 #define NORM_SLACK_4 0.001f
 /* Float sums of f_add and f_mul * ip, whose parts may be larger than their sum. */
 #define FLOAT_SLACK 2.4e-7
+#define ROWS_AT_ONCE 8u /* row codes summed together */
+#define ROWS_AHEAD 8u   /* and fetched so many before */
 
 static float load_float(const uint8_t *bytes, size_t j)
 {
@@ -24,11 +26,10 @@ static float load_float(const uint8_t *bytes, size_t j)
 
 /* ---- first stage ---- */
 
-/* Rounding that floats leave in estimates, as an error of ip (codes of norm `code_norm`). */
-static double float_error(const struct codec_query *query, struct centre_terms terms,
-                          double code_norm)
+/* Rounding that floats leave in estimates, as an error of ip over the norm of the code. */
+static double float_error(const struct codec_query *query, struct centre_terms terms)
 {
-    return FLOAT_SLACK * code_norm * (2.0 * query->norm + (double)terms.reach);
+    return FLOAT_SLACK * (2.0 * query->norm + (double)terms.reach);
 }
 
 /* What a code and its scale tell of the residual r. */
@@ -105,8 +106,8 @@ static double mean_square(const struct codec *codec)
 static double noise_1(const struct codec *codec, const struct codec_query *query,
                       struct centre_terms terms)
 {
-    const double floats = float_error(query, terms, sqrt(mean_square(codec)));
-    return query->lut_error * query->lut_error + floats * floats;
+    const double floats = float_error(query, terms);
+    return query->lut_error * query->lut_error + floats * floats * mean_square(codec);
 }
 
 /* The scan's half width, per f_mul: the mean code's and all of g, a little more for codes that are
@@ -235,46 +236,95 @@ void codec_scan_blocks(const struct codec *codec, const struct codec_query *quer
 
 /* ---- second stage ---- */
 
-static struct row_sums row_sums_of(const struct codec *codec, const struct codec_query *query,
-                                   const uint8_t *code)
+/* Variance of ip per |L|^2: rounding the query, and floats. */
+static float row_noise(const struct codec_query *query, struct centre_terms terms)
 {
-    if (codec->second_bits == CODE_8) {
-        return codec->kernels->row_sums_8(code, codec->row_bytes, query->wide);
+    const double floats = float_error(query, terms);
+    return query->row_variance + (float)(floats * floats);
+}
+
+/* An estimate and its half width from the sums of a row. */
+static float row_estimate(const struct codec *codec, const struct codec_query *query,
+                          const struct centre_terms *terms, float noise, struct row_sums sums,
+                          struct code_factors factors, float *half_width)
+{
+    const double ip = (double)query->row_step * (double)sums.dot;
+    const float estimate =
+        (float)((double)terms->add + (double)factors.f_add + (double)factors.f_mul * ip);
+    *half_width = 0.0f;
+    if (!isfinite(estimate) || !isfinite(terms->reach)) {
+        return INFINITY;
     }
-    struct row_sums sums =
-        codec->kernels->row_sums(code, codec->row_bytes, query->low, query->high);
-    sums.square -= codec->dim % 2 != 0 ? CODEC_PAD_SQUARE : 0u;
-    return sums;
+    if (!(factors.f_mul > 0.0f)) {
+        return estimate;
+    }
+    const float code_square = (float)(sums.square - codec->pad_square);
+    const struct residual residual =
+        residual_of(codec, query, codec->second_bits, factors.f_mul,
+                    codec->errors_coarse[factor_error_byte(factors.f_mul)], code_square);
+    float bias;
+    const float across = across_square(query, *terms, residual, estimate, NORM_SLACK_4, &bias);
+    *half_width = half_width_of(codec->dim, residual, factors.f_mul, across, noise * code_square) +
+                  bias / CODEC_EPSILON_4BIT;
+    return estimate;
 }
 
 float codec_score_row(const struct codec *codec, const struct codec_query *query,
                       struct centre_terms terms, const uint8_t *code, struct code_factors factors,
                       float *half_width)
 {
-    *half_width = 0.0f;
     if (codec->second_bits == CODE_NONE) {
+        *half_width = 0.0f;
         return INFINITY;
     }
-    const struct row_sums sums = row_sums_of(codec, query, code);
-    const double ip = (double)query->row_step * (double)sums.dot;
-    const float estimate =
-        (float)((double)terms.add + (double)factors.f_add + (double)factors.f_mul * ip);
-    if (!isfinite(estimate) || !isfinite(terms.reach)) {
-        return INFINITY;
+    const struct row_sums sums =
+        codec->second_bits == CODE_8
+            ? codec->kernels->row_sums_8(code, codec->row_bytes, query->wide)
+            : codec->kernels->row_sums(code, codec->row_bytes, query->low, query->high);
+    return row_estimate(codec, query, &terms, row_noise(query, terms), sums, factors, half_width);
+}
+
+static void sum_rows(const struct codec *codec, const struct codec_query *query,
+                     const struct codec_row *rows, size_t count, struct row_sums *sums)
+{
+    const uint8_t *codes[ROWS_AT_ONCE];
+    for (size_t i = 0; i < count; i++) {
+        codes[i] = rows[i].code;
+        if (codec->second_bits == CODE_8) {
+            sums[i] = codec->kernels->row_sums_8(codes[i], codec->row_bytes, query->wide);
+        }
     }
-    if (!(factors.f_mul > 0.0f)) {
-        return estimate;
+    if (codec->second_bits == CODE_4) {
+        codec->kernels->rows_sums(codes, count, codec->row_bytes, query->low, query->high, sums);
     }
-    const float code_square = (float)sums.square;
-    const struct residual residual =
-        residual_of(codec, query, codec->second_bits, factors.f_mul,
-                    codec->errors_coarse[factor_error_byte(factors.f_mul)], code_square);
-    float bias;
-    const float across = across_square(query, terms, residual, estimate, NORM_SLACK_4, &bias);
-    const float of_query = query->row_variance * code_square;
-    const double of_floats = float_error(query, terms, sqrt((double)code_square));
-    *half_width = half_width_of(codec->dim, residual, factors.f_mul, across,
-                                of_query + (float)(of_floats * of_floats)) +
-                  bias / CODEC_EPSILON_4BIT;
-    return estimate;
+}
+
+static void fetch_rows(const struct codec_row *rows, size_t first, size_t end, size_t row_bytes)
+{
+    for (size_t i = first; i < end; i++) {
+        codec_fetch(rows[i].code, row_bytes);
+    }
+}
+
+void codec_score_rows(const struct codec *codec, const struct codec_query *query,
+                      struct centre_terms terms, const struct codec_row *rows, size_t count,
+                      float *estimates, float *half_widths)
+{
+    const float noise = row_noise(query, terms);
+    struct row_sums sums[ROWS_AT_ONCE];
+    fetch_rows(rows, 0, count < ROWS_AHEAD ? count : ROWS_AHEAD, codec->row_bytes);
+    for (size_t first = 0; first < count; first += ROWS_AT_ONCE) {
+        const size_t left = count - first, now = left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE;
+        const size_t next = first + ROWS_AHEAD, end = next + ROWS_AT_ONCE;
+        fetch_rows(rows, next, end < count ? end : count, codec->row_bytes);
+        sum_rows(codec, query, rows + first, now, sums);
+        for (size_t i = first; i < first + now; i++) {
+            estimates[i] = row_estimate(codec, query, &terms, noise, sums[i - first],
+                                        rows[i].factors, &half_widths[i]);
+        }
+    }
+    for (size_t i = 0; codec->second_bits == CODE_NONE && i < count; i++) {
+        estimates[i] = INFINITY;
+        half_widths[i] = 0.0f;
+    }
 }

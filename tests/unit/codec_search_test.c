@@ -321,6 +321,42 @@ static void many(void **state)
     }
 }
 
+/* Rows and keys of many at once: the same bits as one by one, for counts around the batch. */
+static void batches(void **state)
+{
+    (void)state;
+    for (size_t b = 0; b < 9; b++) {
+        struct set set =
+            set_new(75 + (uint32_t)b, CODE_1, second_bits[b % 3], metrics[b / 3], NULL);
+        const size_t row_bytes = codec_code_bytes(set.codec, second_bits[b % 3]);
+        struct codec_row rows[VECTORS];
+        const uint8_t *vectors[VECTORS];
+        float estimates[VECTORS], half_widths[VECTORS], keys[VECTORS];
+        for (size_t i = 0; i < VECTORS; i++) {
+            const size_t v = i * 7 % VECTORS;
+            rows[i] = (struct codec_row){set.rows + v * row_bytes, set.factors[v]};
+            vectors[i] = (const uint8_t *)(set.x + v * set.dim);
+        }
+        const size_t counts[] = {0, 1, 3, 4, 15, 16, 17, 33, VECTORS};
+        for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+            const struct codec_query *query = set.query[c % QUERIES];
+            const struct centre_terms terms = codec_query_centre(set.codec, query, set.centre);
+            codec_score_rows(set.codec, query, terms, rows, counts[c], estimates, half_widths);
+            codec_exact_keys(set.codec, query, vectors, counts[c], keys);
+            for (size_t i = 0; i < counts[c]; i++) {
+                float half_width;
+                const float estimate = codec_score_row(set.codec, query, terms, rows[i].code,
+                                                       rows[i].factors, &half_width);
+                const float key = codec_exact_key(set.codec, query, vectors[i]);
+                assert_memory_equal(&estimate, &estimates[i], sizeof estimate);
+                assert_memory_equal(&half_width, &half_widths[i], sizeof half_width);
+                assert_memory_equal(&key, &keys[i], sizeof key);
+            }
+        }
+        set_free(&set);
+    }
+}
+
 /* int8 centres against exact terms. */
 static void centres(void **state)
 {
@@ -406,6 +442,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(estimates), cmocka_unit_test(mse_scale), cmocka_unit_test(many),
         cmocka_unit_test(centres),   cmocka_unit_test(half_keys), cmocka_unit_test(defaults),
+        cmocka_unit_test(batches),
     };
     return cmocka_run_group_tests_name("codec search", tests, NULL, NULL);
 }

@@ -455,12 +455,39 @@ static void check_rows(size_t code_bytes, struct random *random)
     free(high);
 }
 
+/* 1 to 9 rows at once, each at its own alignment: the sums of each alone. */
+static void check_many_rows(size_t code_bytes, struct random *random)
+{
+    const size_t padded = round_to_pad(code_bytes), count = 1 + code_bytes % 9;
+    uint8_t *codes[9], *low = random_bytes(padded, random), *high = random_bytes(padded, random);
+    const uint8_t *at[9];
+    for (size_t i = 0; i < padded; i++) {
+        low[i] = i >= code_bytes ? 0 : low[i] == 128 ? 127 : low[i];
+        high[i] = i >= code_bytes ? 0 : high[i] == 128 ? 127 : high[i];
+    }
+    for (size_t i = 0; i < count; i++) {
+        codes[i] = random_bytes(code_bytes + i, random);
+        at[i] = codes[i] + i;
+    }
+    struct row_sums sums[9];
+    table->rows_sums(at, count, code_bytes, (int8_t *)low, (int8_t *)high, sums);
+    for (size_t i = 0; i < count; i++) {
+        const struct row_sums alone =
+            kernels_scalar.row_sums(at[i], code_bytes, (int8_t *)low, (int8_t *)high);
+        assert_memory_equal(&sums[i], &alone, sizeof alone);
+        free(codes[i]);
+    }
+    free(low);
+    free(high);
+}
+
 static void rows(void **state)
 {
     (void)state;
     struct random random = {7};
     for (size_t i = 0; length_at(i) != 0 && length_at(i) <= 32768; i++) {
         check_rows(length_at(i), &random);
+        check_many_rows(length_at(i), &random);
     }
     check_rows(32768, &random);
 }
