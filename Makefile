@@ -95,6 +95,16 @@ $(BUILD)/%.o: %.c
 
 $(BUILD)/server/version.o: $(COMMIT_FILE)
 
+# The API's document lies in the program as gzip packs it.
+FLAGS_openapi = -DOPENAPI_FILE='"$(BUILD)/server/openapi.json.gz"'
+$(BUILD)/server/openapi.json.gz: server/openapi.json
+	@mkdir -p $(@D)
+	$(Q)gzip -9nc $< >$@
+$(BUILD)/server/openapi.o: $(BUILD)/server/openapi.json.gz
+.PHONY: openapi
+openapi:
+	@$(PYTHON) server/openapi.py
+
 # llhttp's own generated C, from Debian's node-llhttp, in its strict build; its warnings are not ours.
 $(BUILD)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	@mkdir -p $(@D)
@@ -123,6 +133,7 @@ help:
 	@echo 'make test        install what is missing, build, run the tests (V=asan, V=tsan: those)'
 	@echo 'make             build/kith           make install PREFIX=/usr/local'
 	@echo 'make check       format, layers, static checks    make format   rewrite the format'
+	@echo 'make openapi     rewrite server/openapi.json from server/openapi.py'
 	@echo 'make clients     the published clients against a fresh server (installs them under build/)'
 	@echo 'make asan tsan fuzz neon crash model differential codec-stats recall docker-test: what CI runs besides'
 	@echo 'make bench       benchmarks           make clean'
@@ -131,7 +142,7 @@ help:
 
 DEPS := gcc libc6-dev libuv1-dev liblmdb-dev libroaring-dev libicu-dev libstemmer-dev libjansson-dev node-llhttp zlib1g-dev libzstd-dev \
 	libcmocka-dev \
-	curl procps python3 python3-numpy python3-venv
+	curl procps python3 python3-numpy python3-venv python3-jsonschema
 DEV_DEPS := clang clang-format libclang-rt-14-dev cppcheck
 DOCKER_DEPS := buildah debootstrap docker-compose
 ifeq ($(DEV),1)
@@ -226,6 +237,7 @@ layers:
 	@tests/layers.sh
 
 check: layers
+	@$(PYTHON) server/openapi.py --check
 	@clang-format --dry-run -Werror $(C_FILES)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=internalAstError -I. -i tests codec storage index server

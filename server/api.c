@@ -238,13 +238,21 @@ void call_ok(struct call *call)
     call_ended(service);
 }
 
-void call_text(struct call *call, int status, const char *content_type, const char *body)
+void call_reply(struct call *call, int status, const char *content_type, const char *headers,
+                struct text *out)
 {
     struct service *service = call->service;
+    struct text body = *out;
+    *out = (struct text){0};
+    request_end(call_release(call), status, content_type, headers, &body);
+    call_ended(service);
+}
+
+void call_text(struct call *call, int status, const char *content_type, const char *body)
+{
     struct text out = {0};
     text_puts(&out, body);
-    request_end(call_release(call), status, content_type, NULL, &out);
-    call_ended(service);
+    call_reply(call, status, content_type, NULL, &out);
 }
 
 /* ---- in pieces ---- */

@@ -74,6 +74,10 @@ struct text *call_result(struct call *call);
  * whose size a client chooses. false: the call has been ended with 400. */
 bool call_result_fits(struct call *call);
 void call_ok(struct call *call); /* closes the envelope with status and time */
+/* A reply without the envelope. headers: "Name: value\r\n"..., or NULL; out: its bytes, taken over.
+ */
+void call_reply(struct call *call, int status, const char *content_type, const char *headers,
+                struct text *out);
 void call_text(struct call *call, int status, const char *content_type, const char *body);
 /* Begin a reply in pieces, in place of call_result: call->out holds the first, call_piece sends it.
  * type, length: as in http_reply_begin. next() makes each further piece in call->out, on a worker,

@@ -56,6 +56,9 @@ call_handler api_optimizations; /* GET    /collections/{c}/optimizations */
 /* api_batch.c */
 call_handler api_points_batch; /* POST /collections/{c}/points/batch */
 
+/* openapi.c */
+call_handler api_openapi; /* GET /openapi.json */
+
 /* api_query.c */
 call_handler api_points_query;       /* POST /collections/{c}/points/query */
 call_handler api_points_query_batch; /* POST /collections/{c}/points/query/batch */

@@ -53,7 +53,7 @@ struct http_request {
     struct span query; /* raw, without '?' */
     /* Headers of interest, empty when absent. */
     struct span content_type, content_encoding, api_key, authorization, accept, accept_encoding,
-        request_id, origin;
+        if_none_match, request_id, origin;
     uint64_t content_length; /* UINT64_MAX when chunked */
     uint64_t started_ns;     /* CLOCK_MONOTONIC, first byte */
     struct span body;        /* complete, for HTTP_BUFFER requests */

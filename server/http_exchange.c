@@ -18,6 +18,7 @@ static const struct {
     {200, "OK"},
     {201, "Created"},
     {202, "Accepted"},
+    {304, "Not Modified"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
     {403, "Forbidden"},
@@ -158,10 +159,11 @@ static char *format_head(struct http_exchange *exchange, bool keep)
     char *head = arena_allocate(&request->arena, room), *next = head, *end = head + room;
     next += snprintf(next, room, "HTTP/1.1 %d %s\r\nServer: kith/" KITH_VERSION "\r\nDate: %s\r\n",
                      exchange->status, http_reason(exchange->status), date_now(exchange->server));
-    if (exchange->length != HTTP_LENGTH_UNKNOWN)
+    /* that of 304 would be the length of the reply it stands for */
+    if (exchange->length != HTTP_LENGTH_UNKNOWN && exchange->status != 304)
         next += snprintf(next, (size_t)(end - next), "Content-Length: %" PRIu64 "\r\n",
                          exchange->length);
-    else if (!exchange->parser.http_1_0)
+    else if (!exchange->parser.http_1_0 && exchange->status != 304)
         next += snprintf(next, (size_t)(end - next), "Transfer-Encoding: chunked\r\n");
     next += snprintf(next, (size_t)(end - next), "%s", extra);
     if (type[0] != 0)

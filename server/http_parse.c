@@ -17,6 +17,7 @@ static const struct {
     {"authorization", offsetof(struct http_request, authorization), true},
     {"accept", offsetof(struct http_request, accept), false},
     {"accept-encoding", offsetof(struct http_request, accept_encoding), false},
+    {"if-none-match", offsetof(struct http_request, if_none_match), false},
     {"x-request-id", offsetof(struct http_request, request_id), false},
     {"origin", offsetof(struct http_request, origin), false},
 };

@@ -17,7 +17,7 @@ enum http_parse_stage { HTTP_PARSE_HEAD, HTTP_PARSE_BODY, HTTP_PARSE_END };
 typedef int http_body_sink(void *context, const char *data, size_t bytes);
 
 #define HTTP_PARSE_NAMED                                                                           \
-    8 /* headers of interest, in the order of named_headers in http_parse.c                        \
+    9 /* headers of interest, in the order of named_headers in http_parse.c                        \
        */
 
 struct http_parser { /* one a request; all fields belong to whoever feeds it */

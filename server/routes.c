@@ -48,6 +48,7 @@ const struct route routes[] = {
     LOOP(GET, "/readyz", ROUTE_READY),
 
     BUILT(GET, "/telemetry", T, api_telemetry, "Telemetry"),
+    {GET, "/openapi.json", ROUTE_CALL, ROUTE_OPEN, api_openapi, "OpenAPI"},
     BUILT(GET, "/metrics", T | ROUTE_FIGURES, api_metrics, "Metrics"),
 
     BUILT(GET, "/collections", 0, api_collections_list, "List collections"),

@@ -39,10 +39,10 @@ class Text(unittest.TestCase):
     def ids(self, match):
         """The same from every endpoint."""
         condition = {"key": "t", "match": match}
-        body = {"filter": {"must": condition}, "limit": 10}
-        found = [p["id"] for p in self.ok("POST", self.points + "/scroll", body)["points"]]
+        body = {"filter": {"must": condition}}
+        found = [p["id"] for p in self.ok("POST", self.points + "/scroll", dict(body, limit=10))["points"]]
         self.assertEqual(self.ok("POST", self.points + "/count", body)["count"], len(found))
-        query = self.ok("POST", self.points + "/query", dict(body, query=[1, 0]))["points"]
+        query = self.ok("POST", self.points + "/query", dict(body, limit=10, query=[1, 0]))["points"]
         self.assertEqual(sorted(p["id"] for p in query), found)
         formula = self.ok("POST", self.points + "/query", {
             "prefetch": {"query": [1, 0], "limit": 10}, "limit": 10, "query": {"formula": condition}})["points"]

@@ -1,6 +1,7 @@
 """Start kith in a fresh directory and talk to it: what the Python tests and benchmarks share.
 
-Standard library and numpy only. KITH names the binary (default build/kith)."""
+Standard library and numpy only. KITH names the binary (default build/kith). Scripts of tests/e2e have
+what they send and get compared with server/openapi.json (contract.py); KITH_CONTRACT=1 or 0 overrides."""
 import contextlib
 import http.client
 import json
@@ -9,12 +10,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.path.join(ROOT, os.environ.get("KITH", "build/kith"))
 START_SECONDS = 60
+CONTRACT = None
+if os.environ.get("KITH_CONTRACT", str(int("/e2e/" in os.path.abspath(sys.argv[0])))) == "1":
+    from contract import Contract
+    CONTRACT = Contract()
 
 
 def free_port():
@@ -114,6 +120,9 @@ class Server:
         data = reply.read()
         if own:
             connection.close()
+        if CONTRACT is not None:
+            CONTRACT.check(method, path, body, headers.get("Content-Type"), reply.status,
+                           reply.getheader("Content-Type"), data)
         return reply.status, data if raw else json.loads(data)
 
     def result(self, method, path, body=None, connection=None, headers=None):
