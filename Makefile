@@ -222,6 +222,8 @@ demo: deps
 CLIENT_DEPS := python3-venv $(if $(shell command -v npm),,nodejs npm)
 clients: deps all
 	@tests/install_packages.sh $(CLIENT_DEPS)
+	@KITH=build/kith $(PYTHON) tests/e2e/recipes_test.py
+	@KITH=build/kith $(PYTHON) tests/e2e/extras_test.py
 	@KITH=build/kith $(PYTHON) tests/clients/run.py
 
 docker-test: deps

@@ -66,7 +66,7 @@ def main():
     for name, command, directory in commands(sys.argv[1] if len(sys.argv) > 1 else ""):
         print("---- " + name, flush=True)
         with Server() as server:
-            environment = dict(os.environ, KITH_URL="http://127.0.0.1:%d" % server.port, NO_PROXY="127.0.0.1",
+            environment = dict(os.environ, KITH_ROOT=ROOT, KITH_URL="http://127.0.0.1:%d" % server.port, NO_PROXY="127.0.0.1",
                                no_proxy="127.0.0.1", PYTHONDONTWRITEBYTECODE="1")
             done = subprocess.run(command, cwd=directory, env=environment, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, timeout=SECONDS)
