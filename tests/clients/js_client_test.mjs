@@ -71,6 +71,19 @@ await run({
       filter: { must: [{ key: "colour", match: { except: ["red"] } }] }, exact: true,
     })), { count: 6 });
   },
+  async hybridGroupsOrderAndFacets() {
+    await fresh();
+    const prefetch = [{ query: embed("red apple"), limit: 4 }, { query: embed("red car"), limit: 4 }];
+    assert.deepEqual(ids(await client.query(NAME, { prefetch, query: { fusion: "rrf" }, limit: 2 })).sort(), [0, 2]);
+    await client.createPayloadIndex(NAME, { field_name: "n", field_schema: "integer", wait: true });
+    await client.createPayloadIndex(NAME, { field_name: "colour", field_schema: { type: "keyword" }, wait: true });
+    const page = await client.scroll(NAME, { order_by: { key: "n", direction: "desc" }, limit: 3 });
+    assert.deepEqual([page.points.map((p) => p.id), page.next_page_offset], [[7, 6, 5], null]);
+    const { groups } = await client.queryGroups(NAME, { query: embed("red apple"), group_by: "colour", limit: 2, group_size: 2 });
+    assert.deepEqual(groups.map((g) => [g.id, g.hits[0].id]), [["red", 0], ["green", 1]]);
+    const { hits } = await client.facet(NAME, { key: "colour", limit: 3 });
+    assert.deepEqual(hits, [{ value: "blue", count: 2 }, { value: "green", count: 2 }, { value: "red", count: 2 }]);
+  },
   async reading() {
     await fresh();
     const page = await client.scroll(NAME, { limit: 5, with_payload: true, with_vector: false });

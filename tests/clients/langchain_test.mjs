@@ -48,6 +48,14 @@ await run({
     assert.equal(found[0], "red apple");
     assert.notDeepEqual(found, texts(await store.similaritySearch("red apple", 3)));
   },
+  async scrollAndPayload() { // what the store leaves to its client
+    const store = await fresh();
+    await store.client.setPayload(NAME, { payload: { seen: true }, key: "metadata", filter: colour("red") });
+    const page = await store.client.scroll(NAME, { filter: colour("red"), limit: 10 });
+    assert.deepEqual(page.points.map((p) => p.payload.metadata.seen), [true, true]);
+    const [first] = await store.similaritySearch("red apple", 1);
+    assert.deepEqual(first.metadata, { n: 0, colour: "red", seen: true });
+  },
   async deleting() {
     const store = await fresh();
     const id = "550e8400-e29b-41d4-a716-446655440000";

@@ -1,10 +1,11 @@
 """langchain-qdrant, unmodified: the vector store as its users write it."""
+import hashlib
 import unittest
 import uuid
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_qdrant import QdrantVectorStore
+from langchain_qdrant import QdrantVectorStore, RetrievalMode, SparseEmbeddings, SparseVector
 from langchain_qdrant.qdrant import QdrantVectorStoreError
 from qdrant_client import QdrantClient, models
 
@@ -20,6 +21,17 @@ class FakeEmbeddings(Embeddings):
 
     def embed_query(self, text):
         return embed(text)
+
+
+class FakeSparse(SparseEmbeddings):
+    """A word is an index."""
+
+    def embed_documents(self, texts):
+        return [self.embed_query(t) for t in texts]
+
+    def embed_query(self, text):
+        words = sorted({int(hashlib.sha256(w.encode()).hexdigest()[:6], 16) for w in text.split()})
+        return SparseVector(indices=words, values=[1.0] * len(words))
 
 
 class LangChain(unittest.TestCase):
@@ -66,6 +78,41 @@ class LangChain(unittest.TestCase):
         self.assertEqual(self.store.get_by_ids(added), [])
         self.assertNotIn("red apple", self.texts(self.store.similarity_search("red apple", k=10)))
 
+    def test_scroll_and_payload_operations(self):
+        """What the store leaves to its client."""
+        client, red = self.store.client, models.Filter(must=[models.FieldCondition(
+            key="metadata.colour", match=models.MatchValue(value="red"))])
+        client.set_payload(NAME, payload={"seen": True}, key="metadata", points=red)
+        client.delete_payload(NAME, keys=["metadata.n"], points=red)
+        page, after = client.scroll(NAME, scroll_filter=red, limit=10)
+        self.assertEqual(sorted(p.payload["page_content"] for p in page), ["red apple", "red car"])
+        self.assertEqual(([p.payload["metadata"] for p in page], after), ([{"colour": "red", "seen": True}] * 2, None))
+        found = self.store.similarity_search("red apple", k=1)[0]
+        self.assertEqual((found.metadata["seen"], "n" in found.metadata), (True, False))
+
+    def hybrid(self, mode):
+        return QdrantVectorStore.from_texts(
+            TEXTS, None if mode == RetrievalMode.SPARSE else FakeEmbeddings(), metadatas=[{"n": i} for i in range(8)], ids=self.ids,
+            sparse_embedding=FakeSparse(), retrieval_mode=mode, url=URL, collection_name=NAME + "-hybrid", force_recreate=True)
+
+    def test_hybrid(self):
+        store = self.hybrid(RetrievalMode.HYBRID)
+        self.assertEqual(self.texts(store.similarity_search("red apple", k=1)), ["red apple"])
+        # both lists begin with it: 1/2 + 1/2 by reciprocal rank
+        self.assertAlmostEqual(store.similarity_search_with_score("blue sky", k=1)[0][1], 1.0, places=5)
+        low = models.Filter(must=[models.FieldCondition(key="metadata.n", range=models.Range(lt=4))])
+        self.assertEqual(self.texts(store.similarity_search("blue sky", k=1, filter=low)), ["blue car"])
+        store.delete(self.ids[:1])
+        self.assertNotIn("red apple", self.texts(store.similarity_search("red apple", k=8)))
+        self.assertEqual(self.texts(QdrantVectorStore.from_existing_collection(
+            NAME + "-hybrid", FakeEmbeddings(), url=URL, retrieval_mode=RetrievalMode.HYBRID,
+            sparse_embedding=FakeSparse()).similarity_search("new house", k=1)), ["new house"])
+
+    def test_sparse(self):
+        store = self.hybrid(RetrievalMode.SPARSE)
+        found = store.similarity_search_with_score("old car", k=8)
+        self.assertEqual({d.page_content: s for d, s in found}, {"red car": 1.0, "blue car": 1.0, "old tree": 1.0})
+
     def test_existing_collection_and_alias(self):
         client = QdrantClient(url=URL)
         client.update_collection_aliases(change_aliases_operations=[models.CreateAliasOperation(
@@ -80,6 +127,14 @@ class LangChain(unittest.TestCase):
                 def embed_documents(self, texts):
                     return [embed(t, DIM + 1) for t in texts]
             QdrantVectorStore.from_existing_collection("current", Other(), url=URL)
+
+
+class LangChainAsync(unittest.IsolatedAsyncioTestCase):
+    async def test_async(self):
+        store = await QdrantVectorStore.afrom_texts(TEXTS, FakeEmbeddings(), url=URL, collection_name=NAME + "-async",
+                                                    force_recreate=True)
+        found = await store.asimilarity_search("old tree", k=1)
+        self.assertEqual([d.page_content for d in found], ["old tree"])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """llama-index-vector-stores-qdrant, unmodified."""
+import hashlib
 import unittest
 
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import (FilterCondition, FilterOperator, MetadataFilter, MetadataFilters,
                                                   VectorStoreQuery, VectorStoreQueryMode)
 from llama_index.vector_stores.qdrant import QdrantVectorStore
-from qdrant_client import AsyncQdrantClient, QdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from common import URL, embed, main
 
@@ -68,6 +69,47 @@ class LlamaIndex(unittest.TestCase):
         self.store.delete_nodes(node_ids=[self.nodes[0].node_id])
         self.store.delete("doc-1")
         self.assertEqual(sorted(self.texts("red apple", 20)), ["blue sky", "old tree", "red car"])
+
+    def test_payload_update_scroll_and_alias(self):
+        """What the store leaves to its client; it finds the alias as it finds a collection."""
+        client = self.store.client
+        red = models.Filter(must=[models.FieldCondition(key="colour", match=models.MatchValue(value="red"))])
+        client.set_payload(NAME, payload={"colour": "crimson"}, points=red)
+        self.assertEqual(self.where(("colour", FilterOperator.EQ, "crimson")), ["red apple", "red car"])
+        page, after = client.scroll(NAME, limit=5, with_payload=["n"])
+        self.assertEqual(([p.payload["n"] for p in page], after), ([0, 1, 2, 3, 4], self.nodes[5].node_id))
+        client.update_collection_aliases([models.CreateAliasOperation(
+            create_alias=models.CreateAlias(collection_name=NAME, alias_name=NAME + "-now"))])
+        other = QdrantVectorStore(NAME + "-now", client=client, aclient=AsyncQdrantClient(url=URL))
+        other.add([node("purple rain", 9)])
+        self.assertEqual(self.texts("purple rain", 1), ["purple rain"])
+        other.delete_nodes(node_ids=[self.nodes[0].node_id])
+        self.assertNotIn("red apple", self.texts("red apple", 20))
+        client.update_collection_aliases([models.DeleteAliasOperation(
+            delete_alias=models.DeleteAlias(alias_name=NAME + "-now"))])
+
+    def test_hybrid(self):
+        def sparse(texts):
+            words = [sorted({int(hashlib.sha256(w.encode()).hexdigest()[:6], 16) for w in t.split()}) for t in texts]
+            return words, [[1.0] * len(w) for w in words]
+
+        client = QdrantClient(url=URL)
+        client.delete_collection(NAME + "-hybrid")
+        store = QdrantVectorStore(NAME + "-hybrid", client=client, aclient=AsyncQdrantClient(url=URL), enable_hybrid=True,
+                                  sparse_doc_fn=sparse, sparse_query_fn=sparse)
+        store.add([node(t, i) for i, t in enumerate(TEXTS)])
+
+        def ask(text, mode, **kw):
+            result = store.query(VectorStoreQuery(query_embedding=embed(text), query_str=text, similarity_top_k=3, mode=mode, **kw))
+            return [n.get_content() for n in result.nodes]
+
+        self.assertEqual(ask("red apple", VectorStoreQueryMode.HYBRID, alpha=0.5)[0], "red apple")
+        self.assertEqual(ask("red apple", VectorStoreQueryMode.DEFAULT)[0], "red apple")
+        self.assertEqual(sorted(ask("blue", VectorStoreQueryMode.SPARSE, sparse_top_k=5)), ["blue car", "blue sky"])
+        only = MetadataFilters(filters=[MetadataFilter(key="n", operator=FilterOperator.EQ, value=3)])
+        self.assertEqual(ask("blue", VectorStoreQueryMode.HYBRID, filters=only), ["blue car"])
+        store.delete_nodes(node_ids=[self.nodes[3].node_id])
+        self.assertEqual(ask("blue", VectorStoreQueryMode.SPARSE), ["blue sky"])
 
     def test_clear_and_add_again(self):
         self.store.clear()

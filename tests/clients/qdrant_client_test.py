@@ -88,6 +88,32 @@ class Client(unittest.TestCase):
         self.assertEqual(self.client.count(NAME, count_filter=models.Filter(must=[
             field(key="colour", match=models.MatchExcept(**{"except": ["red", "blue"]}))])).count, 4)
 
+    def test_mmr_and_hybrid(self):
+        mmr = models.NearestQuery(nearest=embed("red apple"), mmr=models.Mmr(diversity=0.8, candidates_limit=8))
+        found = self.ids(query=mmr, limit=3)
+        self.assertEqual((found[0], len(set(found))), (0, 3))
+        self.assertNotEqual(found, self.ids(query=embed("red apple"), limit=3))
+        both = self.ids(prefetch=[models.Prefetch(query=embed("red apple"), limit=4),
+                                  models.Prefetch(query=embed("red car"), limit=4)],
+                        query=models.FusionQuery(fusion=models.Fusion.RRF), limit=2)
+        self.assertEqual(sorted(both), [0, 2])
+        liked = models.RecommendQuery(recommend=models.RecommendInput(positive=[0], negative=[3]))
+        target = 2 * np.array(embed(WORDS[0])) - np.array(embed(WORDS[3]))
+        near = sorted((i for i in range(8) if i not in (0, 3)), key=lambda i: -np.dot(target, embed(WORDS[i])))
+        self.assertEqual(self.ids(query=liked, limit=8, with_payload=False), near)
+
+    def test_order_groups_and_facets(self):
+        self.client.create_payload_index(NAME, "n", field_schema=models.PayloadSchemaType.INTEGER)
+        self.client.create_payload_index(NAME, "colour", field_schema=models.PayloadSchemaType.KEYWORD)
+        page, after = self.client.scroll(NAME, limit=3, order_by=models.OrderBy(key="n", direction="desc"))
+        self.assertEqual(([p.id for p in page], after), ([7, 6, 5], None))
+        groups = self.client.query_points_groups(NAME, query=embed("red apple"), group_by="colour", limit=2, group_size=2).groups
+        self.assertEqual([(g.id, [h.id for h in g.hits][0]) for g in groups], [("red", 0), ("green", 1)])
+        hits = self.client.facet(NAME, key="colour", limit=3).hits
+        self.assertEqual([(h.value, h.count) for h in hits], [("blue", 2), ("green", 2), ("red", 2)])
+        schema = self.client.get_collection(NAME).payload_schema
+        self.assertEqual({k: v.points for k, v in schema.items()}, {"n": 8, "colour": 8})
+
     def test_read(self):
         page, after = self.client.scroll(NAME, limit=5)
         self.assertEqual(([p.id for p in page], after), ([0, 1, 2, 3, 4], 5))
