@@ -60,8 +60,7 @@ bool admission_filtered_out(const struct admission *admission, uint64_t slot)
         return !filter_plan_has(&admission->plan, slot);
     }
     const uint64_t bit = slot - admission->mask_base;
-    const bool in = bit < admission->mask_bits && (admission->mask[bit / 8] >> bit % 8 & 1) != 0;
-    return in == admission->plan.inverted;
+    return bit >= admission->mask_bits || (admission->mask[bit / 8] >> bit % 8 & 1) == 0;
 }
 
 bool admission_left_aside(const struct admission *admission, uint64_t slot)
@@ -94,7 +93,7 @@ static bool key_passes(const struct admission *admission, float key)
 static enum error check_filter(struct admission *admission, uint64_t slot, bool *matches)
 {
     *matches = true;
-    if (admission->plan.exact) {
+    if (!filter_plan_doubts(&admission->plan, slot)) {
         return OK;
     }
     struct point_row row;

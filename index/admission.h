@@ -16,7 +16,9 @@ struct admission {
     struct search_workspace *workspace;
     struct search_stats *stats;
     struct filter_plan plan; /* of the request's filter; open and exact when there is none */
-    const uint8_t *mask;     /* the plan's slots from mask_base on, as bits; NULL: ask the plan */
+    /* Slots the plan lets through, from mask_base on, as bits, and a bit 0 behind the last; NULL:
+     * ask the plan */
+    const uint8_t *mask;
     uint64_t mask_base, mask_bits;
     bool by_slots; /* the plan's slots are scored one by one */
     size_t k;

@@ -282,6 +282,21 @@ static void emit_text(struct emitter *emitter, struct span value)
     text_tokens(emitter->field->analyzer, value_string(value), false, emit_token, emitter);
 }
 
+/* The keys of the spans that a value is in. */
+static void emit_spans(struct emitter *emitter, const struct field_key *key)
+{
+    uint64_t order;
+    const uint8_t *shifts;
+    if (!field_key_to_order(field_key_span(key), &order))
+        return;
+    const size_t count = field_key_levels((enum field_key_class)key->data[0], &shifts);
+    for (size_t i = 0; i < count; i++) {
+        struct field_key level;
+        field_key_level(i, order >> shifts[i] << shifts[i], &level);
+        emitter->emit(emitter->context, field_key_span(&level));
+    }
+}
+
 static void emit_value(struct emitter *emitter, struct span value)
 {
     struct field_key key;
@@ -298,6 +313,7 @@ static void emit_value(struct emitter *emitter, struct span value)
     }
     emitter->present = true;
     emitter->emit(emitter->context, field_key_span(&key));
+    emit_spans(emitter, &key);
 }
 
 static bool visit(const void *context, struct span value)

@@ -19,6 +19,7 @@ enum field_key_class {
     KEY_BOOL = 0x14,
     KEY_PLACE = 0x15,
     KEY_TOKEN = 0x16,
+    KEY_SPAN = 0x20, /* slots with a number, time or place that begins with certain bits */
 };
 
 struct field_key {
@@ -42,10 +43,30 @@ void field_key_prefix(struct span text, struct field_key *key);
 bool field_key_uuid(struct span text, struct field_key *key);
 void field_key_bool(bool v, struct field_key *key);
 void field_key_place(double lon, double lat, struct field_key *key);
-/* The key of all that a cell has, by its number: bits of longitude and latitude in turn. */
-void field_key_cell(uint64_t cell, struct field_key *key);
 /* A coordinate scaled to 32 bits; from: its least value, over: its extent. Clamped. */
 uint32_t field_key_scale(double v, double from, double over);
+
+/* ---- spans: many values in one key ----
+ *
+ * Numbers, times and places are ordered by 64 bits, the ORDER of a value. Besides its own key each
+ * is under one key for every LEVEL: the order without its last bits. So a range of any length is a
+ * few dozen keys, most of them of many values, in place of one key for each value in it. */
+
+#define FIELD_LEVELS_MAX 7u
+
+/* Bits that the levels of KEY_NUMBER, KEY_TIME or KEY_PLACE leave out, most first; returns how many
+ * levels there are. */
+size_t field_key_levels(enum field_key_class which, const uint8_t **shifts);
+/* The key of a level for an order whose last bits are zero. */
+void field_key_level(size_t level, uint64_t order, struct field_key *key);
+/* Where all values of an order begin. */
+void field_key_order(enum field_key_class which, uint64_t order, struct field_key *key);
+/* Of a key of KEY_NUMBER, KEY_TIME, KEY_PLACE; false: it is of none of these. */
+bool field_key_to_order(struct span key, uint64_t *order);
+/* Of a key of KEY_SPAN. */
+bool field_key_to_level(struct span key, size_t *level, uint64_t *order);
+uint64_t field_order_of_number(struct exact v);
+uint64_t field_order_of_time(int64_t microseconds);
 
 /* ---- back to values; false when the key is of another class or damaged ---- */
 

@@ -9,13 +9,12 @@
 #include "index/collection.h"
 #include "index/field_key.h"
 #include "index/filter_cells.h"
+#include "index/filter_ranges.h"
 #include "index/filter_tree.h"
 
 /* Postings one condition may take, about a millisecond of them; looking at the payloads of what a
  * search lets through is cheaper than more. */
 #define POSTINGS_MAX 8192u
-/* After how many a range is judged by how far it has come. */
-#define POSTINGS_SAMPLE 256u
 #define IDS_MAX 65536u
 #define STOP_CHECK_POINTS 256u
 #define ROWS_AT_ONCE 256u
@@ -32,6 +31,7 @@ struct planner {
 static void bound_nothing(struct filter_plan *out, bool exact)
 {
     slots_init(&out->slots);
+    slots_init(&out->sure);
     out->inverted = true;
     out->exact = exact;
 }
@@ -39,20 +39,71 @@ static void bound_nothing(struct filter_plan *out, bool exact)
 static void bound_none(struct filter_plan *out)
 {
     slots_init(&out->slots);
+    slots_init(&out->sure);
     out->inverted = false;
     out->exact = true;
+}
+
+static void bound_release(struct filter_plan *out)
+{
+    slots_release(&out->slots);
+    slots_release(&out->sure);
 }
 
 /* Leave the bound at that: too dear. */
 static void bound_give_up(struct filter_plan *out)
 {
-    slots_release(&out->slots);
+    bound_release(out);
     bound_nothing(out, false);
+}
+
+/* Nothing in it is sure. */
+static void bound_doubt(struct filter_plan *out)
+{
+    out->exact = false;
+    slots_release(&out->sure);
+}
+
+/* What is sure of a bound: all of an exact one, if that is a plain set. Of an exact inverted one
+ * *inverted says that it is the rest. */
+static const struct slots *sure_of(const struct filter_plan *a, bool *inverted)
+{
+    *inverted = a->exact && a->inverted;
+    return a->exact ? &a->slots : &a->sure;
+}
+
+/* *out: sure of both a and b. */
+static void sure_and(const struct filter_plan *a, const struct filter_plan *b, struct slots *out)
+{
+    bool a_inverted, b_inverted;
+    const struct slots *x = sure_of(a, &a_inverted), *y = sure_of(b, &b_inverted);
+    slots_init(out);
+    slots_copy(out, a_inverted ? y : x);
+    if (a_inverted || b_inverted)
+        slots_and_not(out, a_inverted ? x : y);
+    else
+        slots_and(out, y);
+}
+
+/* *out: sure of a or of b. Where that is more than a plain set, only the plain part. */
+static void sure_or(const struct filter_plan *a, const struct filter_plan *b, struct slots *out)
+{
+    bool a_inverted, b_inverted;
+    const struct slots *x = sure_of(a, &a_inverted), *y = sure_of(b, &b_inverted);
+    slots_init(out);
+    if (!a_inverted)
+        slots_or(out, x);
+    if (!b_inverted)
+        slots_or(out, y);
 }
 
 /* a = a and b; b is taken. */
 static void bound_and(struct filter_plan *a, struct filter_plan *b)
 {
+    struct slots sure;
+    slots_init(&sure);
+    if (!a->exact || !b->exact)
+        sure_and(a, b, &sure);
     a->exact = a->exact && b->exact;
     if (a->inverted && b->inverted) {
         slots_or(&a->slots, &b->slots);
@@ -65,12 +116,17 @@ static void bound_and(struct filter_plan *a, struct filter_plan *b)
     } else {
         slots_and(&a->slots, &b->slots);
     }
-    slots_release(&b->slots);
+    slots_move(&a->sure, &sure);
+    bound_release(b);
 }
 
 /* a = a or b; b is taken. */
 static void bound_or(struct filter_plan *a, struct filter_plan *b)
 {
+    struct slots sure;
+    slots_init(&sure);
+    if (!a->exact || !b->exact)
+        sure_or(a, b, &sure);
     a->exact = a->exact && b->exact;
     if (a->inverted && b->inverted) {
         slots_and(&a->slots, &b->slots);
@@ -83,16 +139,19 @@ static void bound_or(struct filter_plan *a, struct filter_plan *b)
     } else {
         slots_or(&a->slots, &b->slots);
     }
-    slots_release(&b->slots);
+    slots_move(&a->sure, &sure);
+    bound_release(b);
 }
 
-/* Not a: of a set that is only a bound, nothing is known of what is outside. */
+/* Not a: outside of what is sure. What is not in an inexact bound does not match for sure, but no
+ * plain set says so. */
 static void bound_not(struct filter_plan *a)
 {
-    if (a->exact)
-        a->inverted = !a->inverted;
-    else
-        bound_give_up(a);
+    if (!a->exact) {
+        slots_move(&a->slots, &a->sure);
+        a->inverted = false;
+    }
+    a->inverted = !a->inverted;
 }
 
 static bool bound_is_empty(const struct filter_plan *a)
@@ -179,183 +238,178 @@ static enum error bound_filled(struct planner *planner, const struct field *fiel
     return bound_of_classes(planner, field, classes, 3, exact, out);
 }
 
-/* ---- ranges: keys from `first` on until `take` says that is all ---- */
+/* ---- ranges ---- */
 
-enum take { TAKE, SKIP, STOP };
-
-struct range_walk {
-    enum take (*take)(const struct range_walk *range, struct span key);
-    /* How much of the range lies before a key, 0 to 1; NULL: nobody can say. */
-    double (*progress)(const struct range_walk *range, struct span key);
-    const void *context;
-};
-
-/* Would the whole range take more than the budget, as far as it has come? */
-static bool too_long(const struct range_walk *range, struct span key, uint64_t taken,
-                     uint64_t budget)
+static bool number_passes(const void *range, struct span key)
 {
-    if (range->progress == NULL || taken != POSTINGS_SAMPLE)
-        return false;
-    return range->progress(range, key) * (double)(budget + taken) < (double)taken;
+    struct exact v;
+    bool is_double;
+    return field_key_to_number(key, &v, &is_double) && range_holds(range, v);
 }
 
-static enum error bound_of_range(struct planner *planner, const struct field *field,
-                                 struct span first, const struct range_walk *range, bool exact,
-                                 struct filter_plan *out)
+/* Between two orders all numbers are inside; numbers of the orders themselves are looked at, since
+ * integers have more bits than orders. */
+static enum error read_numbers(struct range_reader *reader, const struct range *range)
 {
-    struct posting_walk walk;
-    struct posting posting;
-    bound_none(out);
-    out->exact = exact;
-    enum error error = posting_walk_begin(planner->view, field->record.number, &walk);
-    if (error == OK)
-        error = posting_seek(&walk, first, 0, &posting);
-    for (uint64_t taken = 1; error == OK; taken++) {
-        enum take take = range->take(range, posting.key);
-        if (take == STOP)
-            break;
-        if (!spend(planner) || too_long(range, posting.key, taken, planner->budget)) {
-            bound_give_up(out);
-            break;
+    uint64_t low = 0, high = UINT64_MAX;
+    bool has_low = false, has_high = false;
+    const struct {
+        unsigned bound;
+        const struct exact *v;
+    } bounds[] = {{BOUND_GT, &range->gt},
+                  {BOUND_GTE, &range->gte},
+                  {BOUND_LT, &range->lt},
+                  {BOUND_LTE, &range->lte}};
+    for (size_t i = 0; i < 4; i++) {
+        if (!(range->bounds & bounds[i].bound))
+            continue;
+        const uint64_t order = field_order_of_number(*bounds[i].v);
+        if (i < 2) {
+            low = !has_low || order > low ? order : low;
+            has_low = true;
+        } else {
+            high = !has_high || order < high ? order : high;
+            has_high = true;
         }
-        if (take == TAKE)
-            slots_add_posting(&out->slots, &posting);
-        error = posting_next(&walk, &posting);
     }
-    posting_walk_end(&walk);
-    return error == ERROR_NOT_FOUND ? OK : error;
-}
-
-static enum take take_number(const struct range_walk *walk, struct span key)
-{
-    const struct range *range = walk->context;
-    struct exact v;
-    bool is_double;
-    if (!field_key_to_number(key, &v, &is_double))
-        return STOP;
-    if (range_holds(range, v))
-        return TAKE;
-    bool past = ((range->bounds & BOUND_LT) && exact_compare(v, range->lt) >= 0) ||
-                ((range->bounds & BOUND_LTE) && exact_compare(v, range->lte) > 0);
-    return past ? STOP : SKIP;
-}
-
-static double number_progress(const struct range_walk *walk, struct span key)
-{
-    const struct range *range = walk->context;
-    struct exact v;
-    bool is_double;
-    if (!(range->bounds & (BOUND_LT | BOUND_LTE)) || !(range->bounds & (BOUND_GT | BOUND_GTE)) ||
-        !field_key_to_number(key, &v, &is_double))
-        return 1;
-    double low = range->bounds & BOUND_GT ? range->gt.near : range->gte.near;
-    double high = range->bounds & BOUND_LT ? range->lt.near : range->lte.near;
-    return high > low ? (v.near - low) / (high - low) : 1;
+    enum error error = OK;
+    if (low > high)
+        return OK;
+    if (has_low)
+        error = range_read_order(reader, low, number_passes, range);
+    if (error == OK && has_high && (!has_low || high != low))
+        error = range_read_order(reader, high, number_passes, range);
+    const uint64_t first = has_low ? low + 1 : low, last = has_high ? high - 1 : high;
+    return error == OK && low < high ? range_read(reader, first, last) : error;
 }
 
 static enum error bound_of_numbers(struct planner *planner, const struct field *field,
                                    const struct range *range, struct filter_plan *out)
 {
-    const struct range_walk walk = {take_number, number_progress, range};
-    struct field_key first;
-    struct exact low = {0, 0};
-    bool bounded = (range->bounds & (BOUND_GT | BOUND_GTE)) != 0;
+    struct range_reader reader;
+    struct slot_gather gather;
+    bound_none(out);
+    gather_init(&gather);
+    enum error error = range_reader_begin(&reader, planner->view, field, &planner->budget);
+    reader.into = &gather;
+    if (error == OK)
+        error = read_numbers(&reader, range);
+    range_reader_end(&reader);
+    gather_end(&gather, &out->slots);
+    if (error == OK && !reader.enough)
+        bound_give_up(out);
+    return error;
+}
+
+/* From and to, inclusive. false: there is nothing between. */
+static bool times_between(const struct time_range *range, uint64_t *first, uint64_t *last)
+{
+    int64_t low = INT64_MIN, high = INT64_MAX;
+    if (((range->bounds & BOUND_GT) && range->gt == INT64_MAX) ||
+        ((range->bounds & BOUND_LT) && range->lt == INT64_MIN))
+        return false;
     if (range->bounds & BOUND_GTE)
         low = range->gte;
-    if ((range->bounds & BOUND_GT) &&
-        (!(range->bounds & BOUND_GTE) || exact_compare(range->gt, low) > 0))
-        low = range->gt;
-    field_key_number(low, false, &first);
-    if (!bounded)
-        first.bytes = 1; /* the class alone: before all numbers */
-    return bound_of_range(planner, field, field_key_span(&first), &walk, true, out);
-}
-
-static enum take take_time(const struct range_walk *walk, struct span key)
-{
-    const struct time_range *range = walk->context;
-    int64_t v;
-    if (!field_key_to_time(key, &v))
-        return STOP;
-    if (time_range_holds(range, v))
-        return TAKE;
-    bool past = ((range->bounds & BOUND_LT) && v >= range->lt) ||
-                ((range->bounds & BOUND_LTE) && v > range->lte);
-    return past ? STOP : SKIP;
-}
-
-static double time_progress(const struct range_walk *walk, struct span key)
-{
-    const struct time_range *range = walk->context;
-    int64_t v;
-    if (!(range->bounds & (BOUND_LT | BOUND_LTE)) || !(range->bounds & (BOUND_GT | BOUND_GTE)) ||
-        !field_key_to_time(key, &v))
-        return 1;
-    double low = (double)(range->bounds & BOUND_GT ? range->gt : range->gte);
-    double high = (double)(range->bounds & BOUND_LT ? range->lt : range->lte);
-    return high > low ? ((double)v - low) / (high - low) : 1;
+    if ((range->bounds & BOUND_GT) && range->gt + 1 > low)
+        low = range->gt + 1;
+    if (range->bounds & BOUND_LTE)
+        high = range->lte;
+    if ((range->bounds & BOUND_LT) && range->lt - 1 < high)
+        high = range->lt - 1;
+    *first = field_order_of_time(low);
+    *last = field_order_of_time(high);
+    return low <= high;
 }
 
 static enum error bound_of_times(struct planner *planner, const struct field *field,
                                  const struct time_range *range, struct filter_plan *out)
 {
-    const struct range_walk walk = {take_time, time_progress, range};
-    struct field_key first;
-    int64_t low = INT64_MIN;
-    if (range->bounds & BOUND_GTE)
-        low = range->gte;
-    if ((range->bounds & BOUND_GT) && range->gt > low)
-        low = range->gt;
-    field_key_time(low, &first);
-    return bound_of_range(planner, field, field_key_span(&first), &walk, true, out);
+    struct range_reader reader;
+    struct slot_gather gather;
+    uint64_t first, last;
+    bound_none(out);
+    if (!times_between(range, &first, &last))
+        return OK;
+    gather_init(&gather);
+    enum error error = range_reader_begin(&reader, planner->view, field, &planner->budget);
+    reader.into = &gather;
+    if (error == OK)
+        error = range_read(&reader, first, last);
+    range_reader_end(&reader);
+    gather_end(&gather, &out->slots);
+    if (error == OK && !reader.enough)
+        bound_give_up(out);
+    return error;
 }
 
-static enum take take_prefix(const struct range_walk *walk, struct span key)
-{
-    const struct field_key *prefix = walk->context;
-    return key.bytes >= prefix->bytes && memcmp(key.data, prefix->data, prefix->bytes) == 0 ? TAKE
-                                                                                            : STOP;
-}
-
+/* Strings that begin so: keys from the beginning on. */
 static enum error bound_of_prefix(struct planner *planner, const struct field *field,
                                   struct span text, struct filter_plan *out)
 {
     struct field_key prefix;
+    struct posting_walk walk;
+    struct posting posting;
+    struct slot_gather gather;
+    bool enough = true;
+    bound_none(out);
+    gather_init(&gather);
     field_key_prefix(text, &prefix);
-    const struct range_walk walk = {take_prefix, NULL, &prefix};
-    return bound_of_range(planner, field, field_key_span(&prefix), &walk, !prefix.cut, out);
+    out->exact = !prefix.cut;
+    enum error error = posting_walk_begin(planner->view, field->record.number, &walk);
+    if (error == OK)
+        error = posting_seek(&walk, field_key_span(&prefix), 0, &posting);
+    while (error == OK && posting.key.bytes >= prefix.bytes &&
+           memcmp(posting.key.data, prefix.data, prefix.bytes) == 0) {
+        enough = spend(planner);
+        if (!enough)
+            break;
+        gather_add(&gather, &posting);
+        error = posting_next(&walk, &posting);
+    }
+    posting_walk_end(&walk);
+    gather_end(&gather, &out->slots);
+    error = error == ERROR_NOT_FOUND ? OK : error;
+    if (error == OK && !enough)
+        bound_give_up(out);
+    return error;
 }
 
 /* ---- places ---- */
 
-struct cell_range {
-    struct field_key last;
-};
-
-static enum take take_cell(const struct range_walk *walk, struct span key)
+static enum error read_places(struct range_reader *reader, const struct filter_cells *cells,
+                              struct slot_gather *sure, struct slot_gather *edge)
 {
-    const struct cell_range *cells = walk->context;
-    return span_compare(key, field_key_span(&cells->last)) <= 0 ? TAKE : STOP;
+    enum error error = OK;
+    for (size_t i = 0; i < cells->count && error == OK && reader->enough; i++) {
+        reader->into = cells->ranges[i].sure ? sure : edge;
+        error = range_read(reader, cells->ranges[i].first, cells->ranges[i].last);
+    }
+    return error;
 }
 
-/* Cells that the shape may reach into; which places in them do is for the payload to say. */
+/* Cells inside the shape, whose places are too, and cells on its edge, whose places are for the
+ * payload to judge; so are those beyond the degrees there are. */
 static enum error bound_of_places(struct planner *planner, const struct field *field,
                                   const struct test *test, struct filter_plan *out)
 {
-    struct filter_cells cells;
-    filter_cells_of(test, &cells);
-    enum error error = bound_other(planner, field, out); /* beyond the degrees there are */
-    for (size_t i = 0; i < cells.count && error == OK; i++) {
-        struct cell_range range;
-        struct field_key first;
-        field_key_cell(cells.ranges[i].first, &first);
-        field_key_cell(cells.ranges[i].last, &range.last);
-        const struct range_walk walk = {take_cell, NULL, &range};
-        struct filter_plan part;
-        error = bound_of_range(planner, field, field_key_span(&first), &walk, false, &part);
-        bound_or(out, &part);
-    }
-    out->exact = false;
+    struct filter_cells *cells = arena_allocate(&planner->arena, sizeof *cells);
+    struct range_reader reader;
+    struct slot_gather sure, edge;
+    filter_cells_of(test, cells);
+    enum error error = bound_other(planner, field, out);
+    if (error != OK || out->inverted)
+        return error;
+    gather_init(&sure);
+    gather_init(&edge);
+    error = range_reader_begin(&reader, planner->view, field, &planner->budget);
+    if (error == OK)
+        error = read_places(&reader, cells, &sure, &edge);
+    range_reader_end(&reader);
+    gather_end(&sure, &out->sure);
+    gather_end(&edge, &out->slots);
+    slots_or(&out->slots, &out->sure);
+    if (error == OK && !reader.enough)
+        bound_give_up(out);
     return error;
 }
 
@@ -390,7 +444,7 @@ static enum error bound_of_text(struct planner *planner, const struct filter_tex
         return error;
     error = bound_of_classes(planner, text->field, several, 1, true, &part);
     out->exact = out->exact && text->test->kind != TEST_PHRASE && bound_is_empty(&part);
-    slots_release(&part.slots);
+    bound_release(&part);
     return error;
 }
 
@@ -679,7 +733,7 @@ static enum error bound_of_nested(struct planner *planner, const struct conditio
     planner->prefix = before;
     if (out->inverted)
         bound_give_up(out);
-    out->exact = false;
+    bound_doubt(out);
     return error;
 }
 
@@ -776,7 +830,8 @@ static enum error bound_of_any(struct planner *planner, const struct clause *cla
         error = bound_of_condition(planner, &clause->conditions[i], &part);
         bound_or(&any, &part);
     }
-    any.exact = any.exact && exact;
+    if (!exact)
+        bound_doubt(&any);
     bound_and(out, &any);
     return error;
 }
@@ -822,7 +877,7 @@ enum error filter_plan_make(const struct view *view, const struct filter *filter
 
 void filter_plan_release(struct filter_plan *plan)
 {
-    slots_release(&plan->slots);
+    bound_release(plan);
     arena_release(&plan->arena);
 }
 
@@ -864,7 +919,7 @@ static enum error sift(struct sifting *sifting, uint64_t slot)
         return error;
     error = view_point(sifting->view, slot, &row);
     if (error == OK &&
-        (sifting->plan->exact ||
+        (!filter_plan_doubts(sifting->plan, slot) ||
          filter_matches_texts(sifting->filter, sifting->settings, &sifting->plan->texts, &row)))
         slots_add(sifting->slots, slot);
     return error == ERROR_NOT_FOUND || error == ERROR_CORRUPT ? OK : error;

@@ -16,6 +16,8 @@ struct filter_plan {
     struct slots slots;
     bool inverted;
     bool exact;
+    struct slots
+        sure; /* of a plan that is not exact: slots that match, unlooked at; some of them */
     struct filter_texts texts; /* for filter_matches_texts */
     struct arena arena;        /* of the texts and the fields they are bound to */
 };
@@ -32,6 +34,11 @@ uint64_t filter_plan_count(const struct filter_plan *plan, uint64_t point_count)
 static inline bool filter_plan_has(const struct filter_plan *plan, uint64_t slot)
 {
     return slots_have(&plan->slots, slot) != plan->inverted;
+}
+/* Is a slot that it has to be checked on its payload? */
+static inline bool filter_plan_doubts(const struct filter_plan *plan, uint64_t slot)
+{
+    return !plan->exact && !slots_have(&plan->sure, slot);
 }
 /* Does it say nothing at all? */
 static inline bool filter_plan_is_open(const struct filter_plan *plan)

@@ -109,7 +109,7 @@ static enum error judge(struct point_walk *walk, const struct id_slot *item, boo
 {
     struct point_row row;
     *matches = walk->listed != NULL || filter_plan_has(&walk->plan, item->slot);
-    if (!*matches || walk->plan.exact)
+    if (!*matches || !filter_plan_doubts(&walk->plan, item->slot))
         return OK;
     const enum error error = view_point(walk->view, item->slot, &row);
     *matches =

@@ -383,6 +383,20 @@ static void collect(struct search *search, const uint32_t *survivors, const floa
     assert(search->candidate_count <= search->candidate_capacity);
 }
 
+/* The same, by the mask: this is asked for every lane there is. */
+static uint32_t lanes_in_mask(const struct admission *admit, const uint8_t *slots, size_t codes)
+{
+    const uint8_t *mask = admit->mask;
+    const uint64_t base = admit->mask_base, bits = admit->mask_bits;
+    uint32_t lanes = 0;
+    for (size_t i = 0; i < codes; i++) {
+        const uint64_t bit = load64(slots + i * 8) - base;
+        const uint64_t at = bit < bits ? bit : bits; /* of which the mask has nothing */
+        lanes |= (uint32_t)(mask[at / 8] >> at % 8 & 1) << i;
+    }
+    return lanes;
+}
+
 /* Which lanes of a block the filter lets through. */
 static uint32_t lanes_let_through(const struct search *search, const struct codes *all,
                                   size_t first)
@@ -391,6 +405,9 @@ static uint32_t lanes_let_through(const struct search *search, const struct code
     const size_t codes = left < CODEC_BLOCK_LANES ? left : CODEC_BLOCK_LANES;
     const uint8_t *slots = all->value.slots + first * 8;
     uint32_t lanes = 0;
+    if (search->admit.mask != NULL) {
+        return lanes_in_mask(&search->admit, slots, codes);
+    }
     for (size_t i = 0; i < codes; i++) {
         lanes |= (uint32_t)!admission_filtered_out(&search->admit, load64(slots + i * 8)) << i;
     }
@@ -575,8 +592,9 @@ static enum error search_partition(struct search *search, const struct centre_ta
 }
 
 /* Where reading may end. Under a filter the recall is that of the same search on the matching
- * points alone: the share such a collection would take, of their codes. Where the indexes do not
- * know who matches, nobody can say what share that is. */
+ * points alone: the share such a collection would take, of their codes. Where the indexes are not
+ * sure of half of those they let through, nobody can say what share that is; where they are, it is
+ * taken for as few matches as there may be, of all that are let through. */
 struct probe_end {
     bool by_matches;
     uint64_t codes;
@@ -584,14 +602,21 @@ struct probe_end {
 
 static struct probe_end probe_end(const struct search *search, const struct centre_table *table)
 {
-    if (search->exhaustive || !search->admit.plan.exact) {
-        return (struct probe_end){false, UINT64_MAX};
+    const struct filter_plan *plan = &search->admit.plan;
+    const struct probe_end all = {false, UINT64_MAX};
+    if (search->exhaustive) {
+        return all;
     }
-    if (!admission_is_filtered(&search->admit)) {
+    if (plan->exact && !admission_is_filtered(&search->admit)) {
         return (struct probe_end){false, wanted_codes(search, table->codes)};
     }
-    const uint64_t matches = filter_plan_count(&search->admit.plan, table->codes);
-    return (struct probe_end){true, wanted_codes(search, matches)};
+    const uint64_t most = filter_plan_count(plan, table->codes);
+    const uint64_t least = plan->exact ? most : slots_count(&plan->sure);
+    if (least * 2 < most || least == 0) {
+        return all;
+    }
+    const double share = (double)wanted_codes(search, least) / (double)least;
+    return (struct probe_end){true, (uint64_t)(share * (double)most) + 1};
 }
 
 /* All of them, or the best until the share of codes that the recall asks for is read. */
@@ -719,6 +744,10 @@ static void make_mask(struct search *search)
     memset(mask, 0, bytes);
     slots_to_bits(&search->admit.plan.slots, search->admit.mask_base, mask,
                   search->admit.mask_bits);
+    for (size_t i = 0; search->admit.plan.inverted && i < bytes; i++) {
+        mask[i] = (uint8_t)~mask[i];
+    }
+    mask[bytes - 1] &= (uint8_t)((1u << search->admit.mask_bits % 8) - 1);
     search->admit.mask = mask;
 }
 

@@ -159,7 +159,75 @@ void slots_add_posting(struct slots *slots, const struct posting *posting)
     roaring_bitmap_free(own);
 }
 
+/* ---- gathering ---- */
+
+struct gathered_chunk {
+    uint64_t chunk;
+    uint8_t *bits; /* [POSTING_BITMAP_BYTES]; malloc'd */
+};
+
+void gather_init(struct slot_gather *gather)
+{
+    *gather = (struct slot_gather){0};
+}
+
+static uint8_t *gather_chunk(struct slot_gather *gather, uint64_t chunk)
+{
+    if (gather->last < gather->count && gather->chunks[gather->last].chunk == chunk)
+        return gather->chunks[gather->last].bits;
+    size_t low = 0, end = gather->count;
+    while (low < end) {
+        const size_t middle = (low + end) / 2;
+        if (gather->chunks[middle].chunk < chunk)
+            low = middle + 1;
+        else
+            end = middle;
+    }
+    gather->last = low;
+    if (low < gather->count && gather->chunks[low].chunk == chunk)
+        return gather->chunks[low].bits;
+    if (gather->count == gather->capacity) {
+        gather->capacity = gather->capacity == 0 ? 8 : 2 * gather->capacity;
+        gather->chunks =
+            grow(gather->chunks, size_product(gather->capacity, sizeof *gather->chunks));
+    }
+    memmove(&gather->chunks[low + 1], &gather->chunks[low],
+            (gather->count - low) * sizeof *gather->chunks);
+    gather->chunks[low] = (struct gathered_chunk){chunk, allocate_zeroed(POSTING_BITMAP_BYTES, 1)};
+    gather->count++;
+    return gather->chunks[low].bits;
+}
+
+void gather_add(struct slot_gather *gather, const struct posting *posting)
+{
+    uint8_t *bits = gather_chunk(gather, posting->chunk);
+    for (uint32_t i = 0; !posting->bitmap && i < posting->count; i++) {
+        const uint32_t place = load16(posting->data + 2 * (size_t)i) % POSTING_CHUNK_SLOTS;
+        bits[place / 8] |= (uint8_t)(1u << place % 8);
+    }
+    for (size_t i = 0; posting->bitmap && i < POSTING_BITMAP_BYTES; i++)
+        bits[i] |= posting->data[i];
+}
+
+void gather_end(struct slot_gather *gather, struct slots *slots)
+{
+    for (size_t i = 0; i < gather->count; i++) {
+        const struct posting posting = {
+            .chunk = gather->chunks[i].chunk, .bitmap = true, .data = gather->chunks[i].bits};
+        slots_add_posting(slots, &posting);
+        free(gather->chunks[i].bits);
+    }
+    free(gather->chunks);
+    gather_init(gather);
+}
+
 /* ---- sets ---- */
+
+void slots_copy(struct slots *to, const struct slots *from)
+{
+    slots_release(to);
+    slots_or(to, from);
+}
 
 void slots_and(struct slots *slots, const struct slots *other)
 {

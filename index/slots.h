@@ -19,6 +19,19 @@ void slots_move(struct slots *to, struct slots *from);
 
 void slots_add(struct slots *slots, uint64_t slot);
 void slots_add_posting(struct slots *slots, const struct posting *posting);
+
+/* Postings gathered as bits of chunks: for many of them far quicker than into a set at once. */
+struct slot_gather {
+    struct gathered_chunk *chunks; /* ascending; malloc'd */
+    size_t count, capacity, last;  /* last: the one added to */
+};
+void gather_init(struct slot_gather *gather);
+void gather_add(struct slot_gather *gather, const struct posting *posting);
+/* Add all of it to the set. The gather is empty afterwards. */
+void gather_end(struct slot_gather *gather, struct slots *slots);
+
+/* to becomes a copy; it is released first. */
+void slots_copy(struct slots *to, const struct slots *from);
 /* slots becomes its intersection, union or difference with other. */
 void slots_and(struct slots *slots, const struct slots *other);
 void slots_or(struct slots *slots, const struct slots *other);

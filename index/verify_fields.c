@@ -85,6 +85,19 @@ static enum error take_row(void *context, uint64_t slot)
     return OK;
 }
 
+static void sum_posting(const struct posting *posting, struct sums *sums)
+{
+    const uint64_t first = posting->chunk << POSTING_CHUNK_BITS;
+    for (uint32_t i = 0; !posting->bitmap && i < posting->count; i++) {
+        add(sums, posting->key, first + load16(posting->data + 2 * (size_t)i));
+    }
+    for (uint32_t place = 0; posting->bitmap && place < POSTING_CHUNK_SLOTS; place++) {
+        if (posting_has(posting, place)) {
+            add(sums, posting->key, first + place);
+        }
+    }
+}
+
 static enum error sum_postings(const struct view *view, uint32_t field, struct sums *sums)
 {
     struct posting_walk walk;
@@ -95,10 +108,8 @@ static enum error sum_postings(const struct view *view, uint32_t field, struct s
     }
     error = posting_seek(&walk, (struct span){0}, 0, &posting);
     while (error == OK || error == ERROR_CORRUPT) {
-        for (uint32_t place = 0; error == OK && place < POSTING_CHUNK_SLOTS; place++) {
-            if (posting_has(&posting, place)) {
-                add(sums, posting.key, (posting.chunk << POSTING_CHUNK_BITS) + place);
-            }
+        if (error == OK) {
+            sum_posting(&posting, sums);
         }
         error = posting_next(&walk, &posting);
     }

@@ -65,6 +65,9 @@
  *     15  place: u64, bits of longitude (even) and latitude (odd) interleaved from the top, each
  *         scaled to 32 bits
  *     16  a token of a text, as a string
+ *     20  of numbers, date-times and places, many values: u8 level, u64, that of a value above with
+ *         its last bits zero: 52, 48, 44, 40 bits of a number by level; 46, 42, 38, 34 of a
+ *         date-time; 56, 52, 48, 44, 40, 36, 32 of a place. A value is under each of its levels
  *
  * The header every value begins with:
  *

@@ -298,6 +298,10 @@ static enum error count_row(void *context, uint64_t slot)
         fail_msg("%s: slot %llu matches %d, plan says %d, exact %d", counting->text,
                  (unsigned long long)slot, matches, in, counting->plan->exact);
     }
+    if (!matches && slots_have(&counting->plan->sure, slot)) {
+        fail_msg("%s: slot %llu is sure and does not match", counting->text,
+                 (unsigned long long)slot);
+    }
     if (slots_have(counting->slots, slot) != matches) {
         fail_msg("%s: slot %llu", counting->text, (unsigned long long)slot);
     }
@@ -364,6 +368,125 @@ static void test_random_filters(void **state)
     assert_true(useful * 2 > checked);
 }
 
+/* ---- wide ranges: spans of many values, and what is left at their ends ---- */
+
+/* Anything from one of a few values to all there are, of either sign. */
+static double wide_number(uint64_t *random)
+{
+    const double v = ldexp(random_unit(random), (int)random_below(random, 70) - 10);
+    return random_below(random, 2) ? v : random_below(random, 2) ? -v : floor(v);
+}
+
+static const char *wide_time(struct arena *arena, uint64_t *random)
+{
+    return arena_format(arena, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
+                        random_below(random, 9) ? 1990 + (int)random_below(random, 40)
+                                                : 1 + (int)random_below(random, 9998),
+                        1 + (int)random_below(random, 12), 1 + (int)random_below(random, 28),
+                        (int)random_below(random, 24), (int)random_below(random, 60),
+                        (int)random_below(random, 60), (int)random_below(random, 1000000));
+}
+
+/* Half of them in one town. */
+static const char *wide_place(struct arena *arena, uint64_t *random)
+{
+    const bool town = random_below(random, 2) == 0;
+    return arena_format(arena, "{\"lon\":%.9f,\"lat\":%.9f}",
+                        town ? 13.4 + random_unit(random) / 5 : random_unit(random) * 360 - 180,
+                        town ? 52.5 + random_unit(random) / 5 : random_unit(random) * 180 - 90);
+}
+
+static struct span wide_payload(struct arena *arena, uint64_t *random)
+{
+    const int64_t near = ((int64_t)1 << 53) + (int64_t)random_below(random, 9);
+    return json_of(
+        arena,
+        arena_format(arena, "{\"i\":%lld,\"f\":[%.17g,%.17g],\"t\":\"%s\",\"p\":[%s,%s]}",
+                     (long long)(random_below(random, 9) ? (int64_t)wide_number(random) : near),
+                     wide_number(random), wide_number(random), wide_time(arena, random),
+                     wide_place(arena, random), wide_place(arena, random)));
+}
+
+static const char *wide_filter(struct arena *arena, uint64_t *random)
+{
+    static const char *const lows[] = {"gt", "gte"}, *const highs[] = {"lt", "lte"};
+    const char *low = lows[random_below(random, 2)], *high = highs[random_below(random, 2)];
+    const double x = wide_number(random), y = wide_number(random);
+    const char *places[5];
+    for (size_t i = 0; i < 5; i++) {
+        places[i] = wide_place(arena, random);
+    }
+    switch (random_below(random, 7)) {
+    case 0:
+        return arena_format(arena,
+                            "{\"must\":{\"key\":\"i\",\"range\":{\"%s\":%lld,\"%s\":%.17g}}}", low,
+                            (long long)floor(fmin(x, y)), high, fmax(x, y));
+    case 1:
+        return arena_format(arena, "{\"must\":{\"key\":\"f\",\"range\":{\"%s\":%.17g}}}",
+                            random_below(random, 2) ? low : high, x);
+    case 2:
+        return arena_format(
+            arena, "{\"must_not\":{\"key\":\"i\",\"range\":{\"%s\":9007199254740992,\"%s\":%lld}}}",
+            low, high, (long long)(9007199254740992 + (int64_t)random_below(random, 10)));
+    case 3:
+        return arena_format(arena,
+                            "{\"must\":{\"key\":\"t\",\"range\":{\"%s\":\"%s\",\"%s\":\"%s\"}}}",
+                            low, wide_time(arena, random), high, wide_time(arena, random));
+    case 4:
+        return arena_format(
+            arena, "{\"%s\":{\"key\":\"p\",\"geo_radius\":{\"center\":%s,\"radius\":%.3f}}}",
+            random_below(random, 3) ? "must" : "must_not", places[0],
+            ldexp(1000 * random_unit(random), (int)random_below(random, 15)));
+    case 5:
+        return arena_format(
+            arena,
+            "{\"must\":{\"key\":\"p\",\"geo_bounding_box\":{\"top_left\":%s,\"bottom_right\":%s}}}",
+            places[0], places[1]);
+    default:
+        return arena_format(
+            arena,
+            "{\"%s\":[{\"key\":\"p\",\"geo_polygon\":{\"exterior\":{\"points\":[%s,%s,%s,%s]}}},"
+            "{\"key\":\"i\",\"range\":{\"%s\":%.17g}}]}",
+            random_below(random, 2) ? "must" : "should", places[0], places[1], places[2], places[0],
+            low, x);
+    }
+}
+
+static void test_wide_ranges(void **state)
+{
+    (void)state;
+    static const uint8_t request_id[16] = {0};
+    uint64_t random = 3;
+    unsigned useful = 0;
+    struct fixture fixture;
+    struct arena arena;
+    struct op_builder op;
+    fixture_begin(&fixture, 0, 0);
+    fixture_create(&fixture, 0, METRIC_DOT, (UINT64_C(1) << 32) - 1000);
+    arena_init(&arena);
+    define(&fixture, &arena, "i", "integer");
+    define(&fixture, &arena, "f", "float");
+    define(&fixture, &arena, "t", "datetime");
+    define(&fixture, &arena, "p", "geo");
+    op_begin(&op, &arena, OP_UPSERT, request_id);
+    for (uint64_t i = 0; i < 2000; i++) {
+        const struct point_id id = point_id_number(i);
+        op_put_point(&op, &id, wide_payload(&arena, &random));
+    }
+    apply(&fixture, op_end(&op));
+    build_all(&fixture);
+    struct view view = fixture_view(&fixture);
+    for (int i = 0; i < 700; i++) {
+        useful += check_filter(&fixture, &view, &arena, wide_filter(&arena, &random));
+    }
+    if (useful < 500) { /* the others let everything through */
+        fail_msg("%u useful plans", useful);
+    }
+    view_close(&view);
+    arena_release(&arena);
+    fixture_end(&fixture);
+}
+
 /* A field that is not whole yet is not asked. */
 static void test_building_is_not_asked(void **state)
 {
@@ -396,6 +519,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sets),
         cmocka_unit_test(test_random_filters),
+        cmocka_unit_test(test_wide_ranges),
         cmocka_unit_test(test_building_is_not_asked),
     };
     return cmocka_run_group_tests_name("filter_plan", tests, NULL, NULL);
