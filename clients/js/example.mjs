@@ -21,6 +21,12 @@ const found = await kith.call("POST", "/collections/example/points/query",
   { query: [...row(7)], limit: 2, with_payload: true });
 for (const point of found.points) console.log(point.id, point.score.toFixed(4), JSON.stringify(point.payload));
 
+// All points, or those of a filter, one after the other; never all in memory.
+let lines = 0;
+const filter = { must: [{ key: "copyOf", range: { lt: 5 } }] };
+for await (const point of kith.export("example", { filter })) lines += point.payload.copyOf < 5;
+console.log(lines, "points exported");
+
 // A row that is refused is named, and what came before it is kept.
 try {
   await kith.uploadPoints("example", [{ id: 1, vector: row(1) }, { id: 2, vector: [1, 2, 3] }]);

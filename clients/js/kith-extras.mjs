@@ -6,6 +6,7 @@
 //   const kith = new Kith("http://localhost:6333", { apiKey });
 //   await kith.upload("words", new Float32Array(rows * dim), { dim, distance: "Cosine" });
 //   await kith.uploadPoints("books", points);
+//   for await (const point of kith.export("books", { filter })) ...
 
 // typed array -> NPY's name of its elements; those that kith reads
 const TYPES = new Map([[Float32Array, "<f4"], [Float64Array, "<f8"], [Uint8Array, "|u1"], [Uint8ClampedArray, "|u1"], [Int8Array, "|i1"]]);
@@ -71,6 +72,34 @@ export class Kith {
     return this.#bulk(collection, { distance }, "application/x-ndjson", body);
   }
 
+  /** The points ({id, vector, payload}) in the order of ids, as uploadPoints takes them: for await (const point of
+   *  kith.export(...)). filter, withPayload, withVector: as scroll has them. Throws if the server ends it early. */
+  async *export(collection, { filter, withPayload = true, withVector = true } = {}) {
+    const reply = await this.#export(collection, "", { filter, with_payload: withPayload, with_vector: withVector });
+    let rest = "";
+    for await (const piece of reply.body.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + piece).split("\n");
+      rest = lines.pop();
+      for (const line of lines) yield JSON.parse(line);
+    }
+    if (rest) throw new Error("the export ended within a line");
+  }
+
+  /** All vectors as {data: Float32Array of rows * dim, dim, ids}, in memory. vector: the name of a named one; points
+   *  without it are left out. ids: BigUint64Array if all are numbers, else an array of strings. */
+  async exportMatrix(collection, { vector, filter } = {}) {
+    const query = new URLSearchParams({ format: "npy", with_ids: "true", ...(vector === undefined ? {} : { vector }) });
+    const reply = await this.#export(collection, `?${query}`, { filter });
+    const buffer = await reply.arrayBuffer();
+    const rows = npyArray(buffer, 0), ids = npyArray(buffer, rows.end);
+    return { data: rows.data, dim: rows.shape[1], ids: ids.data };
+  }
+
+  async #export(collection, query, body) {
+    return this.#send("POST", `/collections/${encodeURIComponent(collection)}/export${query}`,
+      { "Content-Type": "application/json" }, JSON.stringify(body));
+  }
+
   async #bulk(collection, parameters, type, body) {
     const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null);
     const path = `/collections/${encodeURIComponent(collection)}/bulk?${new URLSearchParams(given.map(([k, v]) => [k, String(v)]))}`;
@@ -78,9 +107,13 @@ export class Kith {
   }
 
   async #request(method, path, headers, body) {
+    return (await (await this.#send(method, path, headers, body)).json()).result;
+  }
+
+  async #send(method, path, headers, body) {
     const reply = await fetch(this.#url + path, { method, headers: { ...this.#headers, ...headers }, body, duplex: "half" });
+    if (reply.status === 200) return reply;
     const text = await reply.text();
-    if (reply.status === 200) return JSON.parse(text).result;
     let parsed;
     try {
       parsed = JSON.parse(text);
@@ -115,6 +148,21 @@ function npyHead(descr, rows, columns) {
   head.set([0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, text.length & 255, text.length >> 8]);
   head.set(new TextEncoder().encode(text), 10);
   return head;
+}
+
+// One array of an export: its head is 64-byte aligned, so float32 is where it may lie.
+function npyArray(buffer, at) {
+  const headBytes = new DataView(buffer).getUint16(at + 8, true);
+  const head = new TextDecoder("latin1").decode(new Uint8Array(buffer, at + 10, headBytes));
+  const [, descr, sizes] = /'descr': '([^']+)'.*'shape': \(([^)]*)\)/.exec(head);
+  const shape = sizes.split(",").filter((part) => part.trim()).map(Number);
+  const count = shape.reduce((a, b) => a * b, 1), size = Number(descr.slice(2)), begin = at + 10 + headBytes;
+  const end = begin + count * size;
+  if (descr === "<f4") return { shape, end, data: new Float32Array(buffer, begin, count) };
+  const own = buffer.slice(begin, end);
+  if (descr === "<u8") return { shape, end, data: new BigUint64Array(own) };
+  const text = (i) => new TextDecoder().decode(new Uint8Array(own, i * size, size)).replace(/\0+$/, "");
+  return { shape, end, data: Array.from({ length: count }, (_, i) => text(i)) };
 }
 
 // A line of JSON a point, in pieces of about PIECE_BYTES.

@@ -22,6 +22,10 @@ found = kith.call("POST", "/collections/example/points/query", {"query": vectors
 for point in found["points"]:
     print(point["id"], round(point["score"], 4), point["payload"])
 
+# All points, or those of a filter, one after the other; never all in memory.
+lines = sum(1 for point in kith.export("example", filter={"must": [{"key": "copy_of", "range": {"lt": 5}}]}))
+print(lines, "points exported")
+
 # A row that is refused is named, and what came before it is kept.
 try:
     kith.upload_points("example", [{"id": 1, "vector": vectors[1]}, {"id": 2, "vector": [1, 2, 3]}])

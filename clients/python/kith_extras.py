@@ -6,6 +6,7 @@ For everything else use the official client, qdrant-client: it talks to kith unc
     kith = Kith("http://localhost:6333", api_key=None)
     kith.upload("words", matrix, distance="Cosine")       # NumPy array, array, list of lists
     kith.upload_points("books", ({"id": i, ...} for i in ...))
+    for point in kith.export("books", filter={...}): ...
 
 A Kith may be used by one thread at a time; it holds no connection between calls."""
 import array
@@ -74,12 +75,50 @@ class Kith:
         lines = (json.dumps(point).encode() + b"\n" for point in points)
         return self._bulk(collection, {"distance": distance}, _gather(lines), "application/x-ndjson", None)
 
+    # ---- exports of any size, streamed ----
+
+    def export(self, collection, filter=None, with_payload=True, with_vector=True):
+        """Iterate over the points ({"id", "vector", "payload"}) in the order of ids, as upload_points takes them.
+
+        filter, with_payload, with_vector: as scroll has them. http.client.IncompleteRead if the server ends it early."""
+        body = {"filter": filter, "with_payload": with_payload, "with_vector": with_vector}
+        rest = b""
+        for piece in self._pieces(collection, "", body):
+            lines = (rest + piece).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                yield json.loads(line)
+        if rest:
+            raise http.client.IncompleteRead(rest)
+
+    def export_npy(self, collection, file, vector=None, filter=None, with_ids=False):
+        """Write a matrix as numpy.load reads it to a binary file; the bytes written.
+
+        vector    the name of a named one; points without it are left out
+        with_ids  the ids follow as a second array: load twice from the same open file"""
+        query = {"format": "npy", "vector": vector, "with_ids": "true" if with_ids else None}
+        return sum(file.write(piece) for piece in self._pieces(collection, _query(query), {"filter": filter}))
+
     # ---- inside ----
 
+    def _pieces(self, collection, query, body):
+        path = "/collections/%s/export%s" % (urllib.parse.quote(collection, safe=""), query)
+        connection = self._connect(*self._address, timeout=self._timeout)
+        try:
+            connection.request("POST", self._base + path, json.dumps(body).encode(),
+                               dict(self._headers, **{"Content-Type": "application/json"}))
+            reply = connection.getresponse()
+            if reply.status != 200:
+                raise _error(reply.status, reply.read())
+            piece = reply.read(PIECE_BYTES)
+            while piece:
+                yield piece
+                piece = reply.read(PIECE_BYTES)
+        finally:
+            connection.close()
+
     def _bulk(self, collection, query, pieces, content_type, length):
-        given = {key: value for key, value in query.items() if value is not None}
-        path = "/collections/%s/bulk" % urllib.parse.quote(collection, safe="")
-        path += "?" + urllib.parse.urlencode(given) if given else ""
+        path = "/collections/%s/bulk%s" % (urllib.parse.quote(collection, safe=""), _query(query))
         return self._request("POST", path, pieces, content_type, length)["points"]
 
     def _request(self, method, path, body, content_type, length=None):
@@ -101,6 +140,11 @@ class Kith:
         if reply.status != 200:
             raise _error(reply.status, data)
         return json.loads(data)["result"]
+
+
+def _query(parameters):
+    given = {key: value for key, value in parameters.items() if value is not None}
+    return "?" + urllib.parse.urlencode(given) if given else ""
 
 
 def _error(status, data):

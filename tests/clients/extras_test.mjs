@@ -66,10 +66,35 @@ await run({
     await refused(kith.upload("a/b", [[1, 2]]), 400, 0, /./);
     await refused(kith.call("GET", "/collections/none"), 404, 0, /doesn't exist/);
   },
+  async exports() {
+    await clear();
+    const sent = Array.from({ length: 20000 }, (_, id) => ({ id, vector: [id, 1], payload: { n: id, t: "é".repeat(30) } }));
+    await kith.uploadPoints("x", sent, { distance: "Dot" });
+    const collect = async (points) => {
+      const all = [];
+      for await (const point of points) all.push(point);
+      return all;
+    };
+    const sorted = (points) => points.map(({ id, vector, payload }) => ({ id, vector, payload }));
+    assert.deepEqual(sorted(await collect(kith.export("x"))), sent);
+    const filter = { must: [{ key: "n", range: { lt: 2 } }] };
+    assert.deepEqual(await collect(kith.export("x", { filter, withPayload: ["n"], withVector: false })),
+      [{ id: 0, payload: { n: 0 } }, { id: 1, payload: { n: 1 } }]);
+    const { data, dim, ids } = await kith.exportMatrix("x");
+    assert.deepEqual([dim, data.length, [...data.subarray(-2)], ids.at(-1)], [2, 40000, [19999, 1], 19999n]);
+    const uuid = "550e8400-e29b-41d4-a716-446655440000";
+    await kith.uploadPoints("x", [{ id: uuid, vector: [5, 6], payload: { n: -1 } }]);
+    assert.deepEqual(await kith.exportMatrix("x", { filter }),
+      { data: new Float32Array([0, 1, 1, 1, 5, 6]), dim: 2, ids: ["0", "1", uuid] });
+    await clear();
+    await refused(collect(kith.export("x")), 404, 0, /doesn't exist/);
+    await refused(kith.exportMatrix("x"), 404, 0, /doesn't exist/);
+  },
   async example() {
     const lines = execFileSync(process.execPath, [`${HOME}/example.mjs`, URL_]).toString().trim().split("\n");
     assert.deepEqual(lines.slice(0, 2), ["1000 vectors stored", "1000 points stored"]);
     assert.deepEqual(lines.slice(2, 4).sort(), ["1007 1.0000 {\"copyOf\":7}", "7 1.0000 {}"]);
-    assert.match(lines[4], /^refused: .*line 2: .*expected dim: 16, got 3.* - accepted: 1$/);
+    assert.equal(lines[4], "5 points exported");
+    assert.match(lines[5], /^refused: .*line 2: .*expected dim: 16, got 3.* - accepted: 1$/);
   },
 });

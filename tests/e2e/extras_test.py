@@ -1,8 +1,12 @@
 """clients/python: the module and its example against a fresh server."""
 import array
+import http.client
 import os
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import unittest
 
 import numpy as np
@@ -87,6 +91,41 @@ class Extras(unittest.TestCase):
             KITH.upload("a/b", [[1, 2]])
         self.assertEqual(caught.exception.status, 400)
 
+    def test_export(self):
+        sent = [{"id": i, "vector": [float(i), 1.0], "payload": {"n": i, "t": "é" * 30}} for i in range(20000)]
+        KITH.upload_points("x", sent, distance="Dot")
+        self.assertEqual(list(KITH.export("x")), sent)
+        low = {"must": [{"key": "n", "range": {"lt": 2}}]}
+        self.assertEqual(list(KITH.export("x", filter=low, with_payload=["n"], with_vector=False)),
+                         [{"id": 0, "payload": {"n": 0}}, {"id": 1, "payload": {"n": 1}}])
+        with tempfile.TemporaryFile() as file:
+            written = KITH.export_npy("x", file, with_ids=True)
+            self.assertEqual(file.tell(), written)
+            file.seek(0)
+            rows, ids = np.load(file), np.load(file)
+        self.assertTrue(np.array_equal(rows, [p["vector"] for p in sent]))
+        self.assertEqual(ids.tolist(), [p["id"] for p in sent])
+        KITH.call("DELETE", "/collections/x")
+        for call in (lambda: list(KITH.export("x")), lambda: KITH.export_npy("x", None)):
+            with self.assertRaises(KithError) as caught:
+                call()
+            self.assertEqual(caught.exception.status, 404)
+
+    def test_an_export_that_is_cut(self):
+        for end in (b"", b"8\r\n{\"id\": 2", b"9\r\n{\"id\": 2}\r\n0\r\n\r\n"):
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                def serve():
+                    peer = listener.accept()[0]
+                    peer.recv(65536)
+                    peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n{\"id\": 1}\n\r\n" + end)
+                    peer.close()
+                thread = threading.Thread(target=serve)
+                thread.start()
+                points = Kith("http://127.0.0.1:%d" % listener.getsockname()[1]).export("x")
+                with self.assertRaises(http.client.IncompleteRead):
+                    list(points)
+                thread.join()
+
     def test_example(self):
         with Server() as server:
             done = subprocess.run([sys.executable, os.path.join(PYTHON, "example.py"), "http://127.0.0.1:%d" % server.port],
@@ -95,7 +134,8 @@ class Extras(unittest.TestCase):
         self.assertEqual(done.returncode, 0, lines)
         self.assertEqual(lines[:2], ["1000 vectors stored", "1000 points stored"])
         self.assertEqual({lines[2], lines[3]}, {"7 1.0 {}", "1007 1.0 {'copy_of': 7}"})
-        self.assertRegex(lines[4], r"^refused: .*line 2: .*expected dim: 16, got 3.* - accepted: 1$")
+        self.assertEqual(lines[4], "5 points exported")
+        self.assertRegex(lines[5], r"^refused: .*line 2: .*expected dim: 16, got 3.* - accepted: 1$")
 
 
 if __name__ == "__main__":
