@@ -135,7 +135,7 @@ help:
 	@echo 'make check       format, layers, static checks    make format   rewrite the format'
 	@echo 'make openapi     rewrite server/openapi.json from server/openapi.py'
 	@echo 'make clients     the published clients against a fresh server (installs them under build/)'
-	@echo 'make asan tsan fuzz neon crash model differential codec-stats recall docker-test: what CI runs besides'
+	@echo 'make asan tsan fuzz neon crash model differential codec-stats codec-epsilon recall docker-test: what CI runs besides'
 	@echo 'make bench       benchmarks           make clean'
 
 # ---- what Debian has to bring; a no-op when all is there ----
