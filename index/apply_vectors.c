@@ -31,12 +31,16 @@ static enum error keep_vector(struct apply *apply, uint16_t number, uint64_t slo
     }
     struct apply_vector *state;
     struct vector_row row;
-    enum error error = apply_vector_load(apply, number, &state);
-    if (error == OK) {
-        error = apply_flush_run(state); /* it may be of this transaction */
-    }
-    if (error == OK) {
-        error = write_read_vector(apply->write, number, slot, &row);
+    enum error error = OK;
+    if (view_vector(&apply->view, number, slot, &row) != OK ||
+        vector_row_check(&apply->view, number, &row) != OK) {
+        error = apply_vector_load(apply, number, &state);
+        if (error == OK) {
+            error = apply_flush_run(state); /* it may be of this transaction */
+        }
+        if (error == OK) {
+            error = write_read_vector(apply->write, number, slot, &row);
+        }
     }
     if (error == OK) {
         memcpy(op_put_vector(op, &vector), row.vector, settings->dim * sizeof(float));
@@ -100,11 +104,44 @@ static enum error build_point(struct apply *apply, uint64_t slot, const struct o
     return error;
 }
 
+/* The point of an op of one, in place of what the slot had. */
+static enum error replace_point(struct apply *apply, uint64_t slot, struct span op,
+                                uint64_t version)
+{
+    struct op_header header;
+    struct op_point whole;
+    struct span points;
+    enum error error = op_open(op, &header, &points);
+    if (error != OK || !op_next(&header, &points, &whole)) {
+        return error == OK ? ERROR_CORRUPT : error;
+    }
+    struct op_codes codes = {0};
+    error = apply_point_remove(apply, slot, &whole.id, false);
+    return error == OK ? apply_point_insert(apply, &whole, version, &codes) : error;
+}
+
+enum error apply_point_move(struct apply *apply, uint64_t slot)
+{
+    static const uint8_t no_request[16];
+    struct op_builder builder;
+    struct point_row row;
+    enum error error = write_read_point(apply->write, slot, &row);
+    if (error != OK) {
+        return error;
+    }
+    const uint64_t version = row.version;
+    op_begin(&builder, &apply->arena, OP_UPSERT, no_request);
+    op_put_point(&builder, &row.id, row.payload);
+    error = merge_vectors(apply, slot, &row.vectors, (struct span){0}, &builder);
+    const struct span op = op_end(&builder);
+    return error == OK ? replace_point(apply, slot, op, version) : error;
+}
+
 enum error apply_vectors_change(struct apply *apply, const struct apply_clauses *clauses,
                                 const struct op_point *point, struct apply_item *item)
 {
     uint64_t slot;
-    struct span op, points;
+    struct span op;
     struct vector_set given;
     bool changes = true;
     const bool removes = clauses->header->kind == OP_VECTORS_DELETE;
@@ -125,20 +162,9 @@ enum error apply_vectors_change(struct apply *apply, const struct apply_clauses 
     if (error == OK && changes) {
         error = build_point(apply, slot, point, removes, &op, &changes);
     }
-    struct op_header header;
-    struct op_point whole;
     if (error != OK || !changes) {
         return error;
     }
-    error = op_open(op, &header, &points);
-    if (error != OK || !op_next(&header, &points, &whole)) {
-        return error == OK ? ERROR_CORRUPT : error;
-    }
-    struct op_codes codes = {0};
-    error = apply_point_remove(apply, slot, &point->id, false);
-    if (error == OK) {
-        error = apply_point_insert(apply, &whole, &codes);
-    }
     item->points_changed++;
-    return error;
+    return replace_point(apply, slot, op, apply->counters->operation);
 }

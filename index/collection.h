@@ -30,6 +30,13 @@ struct kept_config {
     uint8_t data[];
 };
 
+/* The search for what dead slots have stored; the planning thread's. */
+struct reclaim_sweep {
+    bool sweeping;
+    uint64_t chunk;      /* to be looked at next */
+    uint64_t swept_dead; /* dead slots that were left when the last one ended */
+};
+
 struct collection {
     /* set at open, then constant */
     struct database *database;
@@ -39,6 +46,7 @@ struct collection {
     struct collection_vector *vectors; /* owned; [settings.vector_count], by number */
     atomic_bool looked_at;             /* collection_first_look has said so */
     struct environment *environment;   /* owned; NULL only while a closed collection is deleted */
+    struct reclaim_sweep sweep;
     _Atomic uint64_t meters[2];
     _Atomic(struct kept_config *) config; /* owned, and the older ones; by the writer thread */
     /* of database.c, under its mutex */

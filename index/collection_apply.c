@@ -90,13 +90,12 @@ enum error apply_point_remove(struct apply *apply, uint64_t slot, const struct p
     return apply_vectors_remove(apply, slot, &vectors);
 }
 
-enum error apply_point_insert(struct apply *apply, const struct op_point *point,
+enum error apply_point_insert(struct apply *apply, const struct op_point *point, uint64_t version,
                               struct op_codes *codes)
 {
     struct counters *counters = apply->counters;
     const uint64_t slot = counters->next_slot++;
-    struct point_row row = {
-        .id = point->id, .version = counters->operation, .payload = point->payload};
+    struct point_row row = {.id = point->id, .version = version, .payload = point->payload};
     enum error error = apply_vectors_check(apply, point->vectors, &row.vectors);
     if (error == OK) {
         error = write_point(apply->write, slot, &row);
@@ -134,7 +133,7 @@ static enum error point_upsert(struct apply *apply, const struct op_point *point
         return error;
     }
     ++*changed;
-    return apply_point_insert(apply, point, codes);
+    return apply_point_insert(apply, point, apply->counters->operation, codes);
 }
 
 static enum error point_delete(struct apply *apply, const struct apply_clauses *clauses,
@@ -256,17 +255,16 @@ static enum error apply_op(struct apply *apply, struct apply_item *item)
     return error;
 }
 
-enum error collection_apply(struct collection *collection, struct apply_item *items,
-                            size_t item_count)
+enum error apply_transaction(struct collection *collection,
+                             enum error (*body)(struct apply *apply, void *context), void *context)
 {
     struct apply apply = {.collection = collection,
                           .scratch = database_apply_scratch(collection->database)};
     field_changes_init(&apply.fields);
     arena_init(&apply.arena);
     enum error error = apply_begin(&apply);
-    for (size_t i = 0; i < item_count && error == OK; i++) {
-        error = apply_op(&apply, &items[i]);
-        failpoint("index-applied");
+    if (error == OK) {
+        error = body(&apply, context);
     }
     if (error == OK) {
         error = apply_sparse_finish(&apply);
@@ -287,4 +285,27 @@ enum error collection_apply(struct collection *collection, struct apply_item *it
         return error;
     }
     return write_commit(apply.write);
+}
+
+struct apply_items {
+    struct apply_item *items;
+    size_t count;
+};
+
+static enum error apply_items(struct apply *apply, void *context)
+{
+    const struct apply_items *items = context;
+    enum error error = OK;
+    for (size_t i = 0; i < items->count && error == OK; i++) {
+        error = apply_op(apply, &items->items[i]);
+        failpoint("index-applied");
+    }
+    return error;
+}
+
+enum error collection_apply(struct collection *collection, struct apply_item *items,
+                            size_t item_count)
+{
+    struct apply_items all = {items, item_count};
+    return apply_transaction(collection, apply_items, &all);
 }

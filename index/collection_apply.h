@@ -78,9 +78,14 @@ struct op_codes;
 /* A slot's row and vectors are gone, with the id if remove_id. */
 enum error apply_point_remove(struct apply *apply, uint64_t slot, const struct point_id *id,
                               bool remove_id) MUST_CHECK;
-/* A point into the next slot; its id has none, or one that was removed. */
-enum error apply_point_insert(struct apply *apply, const struct op_point *point,
+/* A point into the next slot; its id has none, or one that was removed. version: the operation that
+ * wrote it. */
+enum error apply_point_insert(struct apply *apply, const struct op_point *point, uint64_t version,
                               struct op_codes *codes) MUST_CHECK;
+/* One transaction of `body`, finished and committed, or aborted on any error. Writer thread. */
+enum error apply_transaction(struct collection *collection,
+                             enum error (*body)(struct apply *apply, void *context),
+                             void *context) MUST_CHECK;
 
 /* ---- apply_vectors.c ---- */
 
@@ -89,6 +94,9 @@ struct apply_clauses;
  * unless its vectors were to be deleted. */
 enum error apply_vectors_change(struct apply *apply, const struct apply_clauses *clauses,
                                 const struct op_point *point, struct apply_item *item) MUST_CHECK;
+
+/* A point that stays as it is, into a new slot. */
+enum error apply_point_move(struct apply *apply, uint64_t slot) MUST_CHECK;
 
 /* ---- apply_point.c ---- */
 

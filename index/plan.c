@@ -444,10 +444,13 @@ enum error collection_plan(struct collection *collection, uint16_t vector, uint3
     *plan = NULL;
     *state = PLAN_NOTHING;
     struct collection_vector *own = &collection->vectors[vector];
-    if (own->codec == NULL || own->settings->kind != VECTOR_DENSE ||
-        own->settings->dim < CODEC_SCAN_DIM_MIN || own->settings->metric == METRIC_MANHATTAN) {
-        return OK; /* searched exactly, all of it */
+    if (own->codec == NULL) {
+        return OK;
     }
+    /* Others are searched in their generations, or exactly, all of it. */
+    const bool partitioned = own->settings->kind == VECTOR_DENSE &&
+                             own->settings->dim >= CODEC_SCAN_DIM_MIN &&
+                             own->settings->metric != METRIC_MANHATTAN;
     if (own->maintenance == NULL) {
         own->maintenance = allocate_zeroed(1, sizeof *own->maintenance);
     }
@@ -469,6 +472,14 @@ enum error collection_plan(struct collection *collection, uint16_t vector, uint3
         return error;
     }
     planning.counters = view_vector_counters(&planning.view, vector);
+    if (!partitioned) {
+        bool found;
+        error = plan_generations(&planning, idle, &found);
+        *state = error == OK && found ? PLAN_READY : PLAN_NOTHING;
+        view_close(&planning.view);
+        *plan = planning.plan;
+        return error;
+    }
     error = centre_table_acquire(own, &planning.view, &planning.table);
     if (error == OK) {
         error = plan_next(&planning, idle, measure, state);

@@ -6,6 +6,9 @@
  * dead bits, plans touch partitions and sealed generations: the two sets are disjoint, and there is
  * one planning thread a collection, so a plan does not go stale (a stamp is compared all the same).
  *
+ * Vectors without partitions (multivectors, few dims, Manhattan) keep their generations; a sealed
+ * one is dropped when all its codes are dead and written anew when the most are.
+ *
  * In every snapshot a code is in exactly one place: a partition, or a generation that has not
  * marked its lane as moved. Codes of dead slots are left out when their partition is written anew.
  *
@@ -38,7 +41,8 @@ enum plan_kind {
     PLAN_PURGE,
     PLAN_MERGE,
     PLAN_POLISH,
-    PLAN_LEARN
+    PLAN_LEARN,
+    PLAN_RECLAIM,
 };
 
 /* The next step for one vector (by number). idle: also what only makes things better; measure: also
@@ -47,6 +51,12 @@ enum plan_kind {
 enum error collection_plan(struct collection *collection, uint16_t vector, uint32_t reader,
                            bool idle, bool measure, struct plan_scratch *scratch,
                            enum plan_state *state, struct plan **plan) MUST_CHECK;
+/* The next step that gives back what dead slots have stored (storage/chunks.h): runs without a live
+ * slot are removed, points of runs and chunks that are mostly dead get new slots, as an update
+ * would give them, but keep their version. thorough: points are moved from where an eighth is dead,
+ * not half. Threads as above. */
+enum error collection_plan_reclaim(struct collection *collection, uint32_t reader, bool thorough,
+                                   enum plan_state *state, struct plan **plan) MUST_CHECK;
 enum plan_kind plan_kind_of(const struct plan *plan);
 size_t plan_bytes(const struct plan *plan); /* that it writes */
 void plan_free(struct plan *plan);          /* accepts NULL */
@@ -60,6 +70,9 @@ enum error collection_apply_plan(struct collection *collection, const struct pla
  * plans were applied: tests, benchmarks and tools. */
 enum error collection_maintain(struct collection *collection, uint32_t reader, bool idle,
                                uint64_t steps_max, uint64_t *steps) MUST_CHECK;
+/* The same of what gives space back, thoroughly: what compaction begins with. */
+enum error collection_reclaim_all(struct collection *collection, uint32_t reader,
+                                  uint64_t *steps) MUST_CHECK;
 
 /* What collection_vector keeps for its planner; NULL at first. */
 struct maintenance;

@@ -39,7 +39,7 @@ static enum error put_partitions(struct write *write, const struct plan *plan)
 static enum error put_generation(struct write *write, const struct plan *plan)
 {
     if (!plan->moves) {
-        return OK;
+        return plan->rewrite != NULL ? rewrite_apply(write, plan) : OK;
     }
     enum error error;
     if (plan->drop) {
@@ -106,10 +106,13 @@ static enum error apply_in(struct write *write, const struct collection_vector *
 
 enum error collection_apply_plan(struct collection *collection, const struct plan *plan)
 {
-    const struct collection_vector *vector = &collection->vectors[plan->vector];
     if (environment_oldest_reader_ns(collection->environment) > READER_AGE_MAX_NS) {
         return ERROR_BUSY;
     }
+    if (plan->reclaim != NULL) {
+        return reclaim_apply(collection, plan->reclaim);
+    }
+    const struct collection_vector *vector = &collection->vectors[plan->vector];
     struct write *write;
     enum error error = write_begin(collection->environment, &write);
     if (error != OK) {
@@ -135,24 +138,48 @@ enum error collection_apply_plan(struct collection *collection, const struct pla
     return error;
 }
 
+/* Plans of one kind until none is left; vector: of collection_plan, or -1 for what is given back.
+ */
+static enum error maintain_one(struct collection *collection, int32_t vector, uint32_t reader,
+                               bool eager, uint64_t steps_max, struct plan_scratch *scratch,
+                               uint64_t *steps)
+{
+    enum plan_state state = PLAN_AGAIN;
+    enum error error = OK;
+    while (error == OK && state != PLAN_NOTHING && *steps < steps_max) {
+        struct plan *plan;
+        error = vector < 0 ? collection_plan_reclaim(collection, reader, eager, &state, &plan)
+                           : collection_plan(collection, (uint16_t)vector, reader, eager, eager,
+                                             scratch, &state, &plan);
+        if (error == OK && state == PLAN_READY) {
+            error = collection_apply_plan(collection, plan);
+            ++*steps;
+        }
+        plan_free(plan);
+    }
+    return error;
+}
+
 enum error collection_maintain(struct collection *collection, uint32_t reader, bool idle,
                                uint64_t steps_max, uint64_t *steps)
 {
     struct plan_scratch *scratch = plan_scratch_new();
-    enum error error = OK;
     *steps = 0;
+    enum error error = maintain_one(collection, -1, reader, false, steps_max, scratch, steps);
     for (uint32_t v = 0; v < collection->settings.vector_count && error == OK; v++) {
-        enum plan_state state = PLAN_AGAIN;
-        while (error == OK && state != PLAN_NOTHING && *steps < steps_max) {
-            struct plan *plan;
-            error = collection_plan(collection, (uint16_t)v, reader, idle, idle, scratch, &state,
-                                    &plan);
-            if (error == OK && state == PLAN_READY) {
-                error = collection_apply_plan(collection, plan);
-                ++*steps;
-            }
-            plan_free(plan);
-        }
+        error = maintain_one(collection, (int32_t)v, reader, idle, steps_max, scratch, steps);
+    }
+    plan_scratch_free(scratch);
+    return error;
+}
+
+enum error collection_reclaim_all(struct collection *collection, uint32_t reader, uint64_t *steps)
+{
+    struct plan_scratch *scratch = plan_scratch_new();
+    *steps = 0;
+    enum error error = maintain_one(collection, -1, reader, true, UINT64_MAX, scratch, steps);
+    for (uint32_t v = 0; v < collection->settings.vector_count && error == OK; v++) {
+        error = maintain_one(collection, (int32_t)v, reader, false, UINT64_MAX, scratch, steps);
     }
     plan_scratch_free(scratch);
     return error;

@@ -38,6 +38,8 @@ void plan_free(struct plan *plan)
     }
     free(plan->partitions);
     free(plan->moved);
+    rewrite_free(plan->rewrite);
+    reclaim_free(plan->reclaim);
     free(plan);
 }
 

@@ -29,6 +29,27 @@ struct planned {
     bool has_new_centre;
 };
 
+/* What is given back of dead slots, in a plan of its own kind. */
+struct reclaim {
+    struct reclaim_run {
+        uint64_t first_slot;
+        uint16_t vector;
+    } * runs; /* to remove; owned */
+    size_t run_count, run_capacity;
+    uint64_t *slots; /* whose points get new slots; owned */
+    size_t slot_count, slot_capacity;
+    uint64_t *chunks; /* that are dead as a whole; owned */
+    size_t chunk_count, chunk_capacity;
+};
+
+/* A sealed generation written anew in its place, without its dead codes. */
+struct rewrite {
+    uint8_t *blocks; /* owned; [value_count * blocks_per_value] */
+    uint64_t *slots; /* owned; [value_count * blocks_per_value * 32] */
+    uint64_t code_count, value_count, old_value_count;
+    float *centre; /* owned, rotated; NULL: the origin */
+};
+
 struct plan {
     enum plan_kind kind;
     uint16_t vector;
@@ -43,6 +64,8 @@ struct plan {
     bool drop;                  /* all are gone */
     uint64_t dead_out;          /* codes of dead slots that are left out */
     struct recall_table recall; /* PLAN_LEARN */
+    struct rewrite *rewrite;    /* owned; of `generation`, without moves; NULL: none */
+    struct reclaim *reclaim;    /* owned; NULL but in a PLAN_RECLAIM, which has nothing else */
 };
 
 /* A generation on its way out, between two plans. */
@@ -114,6 +137,16 @@ void plan_start(struct planning *planning, const struct generation *generation);
 bool plan_move(struct planning *planning, const struct generation *generation);
 
 void plan_new(struct planning *planning, enum plan_kind kind);
+
+/* plan_generation.c: drop or write anew the next sealed generation that is mostly dead; false: none
+ * is. For vectors that are not partitioned. thorough: already at an eighth. */
+enum error plan_generations(struct planning *planning, bool thorough, bool *found) MUST_CHECK;
+void rewrite_free(struct rewrite *rewrite); /* accepts NULL */
+enum error rewrite_apply(struct write *write, const struct plan *plan) MUST_CHECK;
+
+/* plan_reclaim.c, apply_reclaim.c */
+void reclaim_free(struct reclaim *reclaim); /* accepts NULL */
+enum error reclaim_apply(struct collection *collection, const struct reclaim *reclaim) MUST_CHECK;
 
 /* The vector of a slot, not rotated, any alignment; when it cannot be read, `instead`: the point
  * then stands at a centre, and whoever finds it there reports the damage. */

@@ -83,6 +83,8 @@ static const struct option options[] = {
      "given back so that deletes work on a full disk"},
     {"storage.allow_network_fs", OPTION_BOOL, AT(database.storage.allow_network_fs), 0, 1,
      "data on NFS, SMB, 9p or FUSE, where a mapped file is not safe"},
+    {"storage.slot_chunk_bits", OPTION_U32, AT(database.storage.slot_chunk_bits), 6, 14,
+     "slots given back at once, as a power of two, of new collections; small only in tests"},
     {"storage.max_open_environments", OPTION_U32, AT(database.max_open_collections), 1, 100000,
      "collections open at once; fewer where the descriptor limit is low"},
     {"index.first_generation_codes", OPTION_U32, AT(database.first_generation_codes), 32, 1u << 24,

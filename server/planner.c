@@ -22,6 +22,7 @@ struct entry {
     size_t name_bytes;
     uint64_t touched_ns, not_before_ns;
     bool settled; /* nothing is due but what waits for it to be idle */
+    bool reclaim_next;
     struct entry *next;
 };
 
@@ -213,30 +214,44 @@ static uint64_t rest_after(const struct planner *planner, uint64_t spent)
     return percent == 0 ? UINT64_MAX / 4 : spent * (100 - percent) / percent;
 }
 
-/* One step for the first vector that has one. *state: PLAN_NOTHING when none has. */
-static enum error step(struct planner *planner, struct collection *collection, bool idle,
-                       bool measure, enum plan_state *state)
+/* Make one plan and have it applied. vector: of collection_plan, or -1 for what dead slots give
+ * back. */
+static enum error step_of(struct planner *planner, struct collection *collection, int32_t vector,
+                          bool idle, bool measure, enum plan_state *state)
 {
-    const uint32_t vectors = collection_settings(collection)->vector_count;
+    struct plan *plan;
+    const uint64_t began = now_ns();
+    enum error error =
+        vector < 0 ? collection_plan_reclaim(collection, planner->reader, false, state, &plan)
+                   : collection_plan(collection, (uint16_t)vector, planner->reader, idle, measure,
+                                     planner->scratch, state, &plan);
+    pthread_mutex_lock(&planner->mutex);
+    const uint64_t spent = now_ns() - began;
+    planner->figures.planning_seconds += (double)spent * 1e-9;
+    if (*state == PLAN_MEASURED)
+        planner->measure_after_ns = now_ns() + rest_after(planner, spent);
+    pthread_mutex_unlock(&planner->mutex);
+    if (error == OK && *state == PLAN_READY)
+        error = apply(planner, collection, plan);
+    plan_free(plan);
+    return error;
+}
+
+/* One step of the first kind that has one: what dead slots give back comes first every other time,
+ * so that neither waits for the other to have nothing to do. *state: PLAN_NOTHING when none has. */
+static enum error step(struct planner *planner, struct collection *collection, bool idle,
+                       bool measure, bool reclaim_first, enum plan_state *state)
+{
+    const int32_t vectors = (int32_t)collection_settings(collection)->vector_count;
+    enum error error = OK;
     *state = PLAN_NOTHING;
-    for (uint32_t v = 0; v < vectors && *state == PLAN_NOTHING; v++) {
-        struct plan *plan;
-        const uint64_t began = now_ns();
-        enum error error = collection_plan(collection, (uint16_t)v, planner->reader, idle, measure,
-                                           planner->scratch, state, &plan);
-        pthread_mutex_lock(&planner->mutex);
-        const uint64_t spent = now_ns() - began;
-        planner->figures.planning_seconds += (double)spent * 1e-9;
-        if (*state == PLAN_MEASURED)
-            planner->measure_after_ns = now_ns() + rest_after(planner, spent);
-        pthread_mutex_unlock(&planner->mutex);
-        if (error == OK && *state == PLAN_READY)
-            error = apply(planner, collection, plan);
-        plan_free(plan);
-        if (error != OK)
-            return error;
-    }
-    return OK;
+    if (reclaim_first)
+        error = step_of(planner, collection, -1, idle, measure, state);
+    for (int32_t v = 0; v < vectors && error == OK && *state == PLAN_NOTHING; v++)
+        error = step_of(planner, collection, v, idle, measure, state);
+    if (!reclaim_first && error == OK && *state == PLAN_NOTHING)
+        error = step_of(planner, collection, -1, idle, measure, state);
+    return error;
 }
 
 /* What becomes of an entry after a step. Under the mutex. */
@@ -273,7 +288,8 @@ static void work_on(struct planner *planner, struct entry *entry)
     enum plan_state state = PLAN_NOTHING;
     enum error error = collection_acquire_unaliased(planner->database, name, &collection);
     if (error == OK)
-        error = step(planner, collection, idle, measure, &state);
+        error = step(planner, collection, idle, measure, entry->reclaim_next, &state);
+    entry->reclaim_next = !entry->reclaim_next;
     collection_release(collection);
     if (error != OK && error != ERROR_BUSY && error != ERROR_NOT_FOUND) {
         char quoted[300];

@@ -147,7 +147,7 @@ static bool centre_is_stored(struct write *write, uint16_t vector, const struct 
 }
 
 /* Values of all generations stand in one array, each generation's behind those of the one before:
- * only the last may get more. */
+ * only the last may get more; others may lose some, whose places stay. */
 static bool may_change(const struct write *write, uint16_t vector, uint64_t number,
                        uint64_t value_count)
 {
@@ -158,7 +158,7 @@ static bool may_change(const struct write *write, uint16_t vector, uint64_t numb
         index + 1 == current->generation_count) {
         return true;
     }
-    return array_get(&current->generations, index * GENERATION_WORDS + GENERATION_VALUES) ==
+    return array_get(&current->generations, index * GENERATION_WORDS + GENERATION_VALUES) >=
            value_count;
 }
 

@@ -166,18 +166,34 @@ static void check_value(const struct check *check, struct span key, struct span 
     }
 }
 
+/* Bits, or the word that all are set: then its chunk has been given out, and it says so. */
+static void check_dead(const struct check *check, struct span key, struct span value)
+{
+    const struct view *view = check->walk.view;
+    const uint64_t chunk = load64_big(key.data + 1);
+    const bool all = value.bytes == ALL_DEAD_BYTES;
+    const bool flag = value.bytes >= ALL_DEAD_BYTES && (value_flags(value.data) & FLAG_ALL_DEAD);
+    const uint64_t end = (chunk + 1) << view->environment->chunk_bits;
+    if (all != flag || (!all && value.bytes < FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_BYTES) ||
+        (all && (end > view_counters(view)->next_slot ||
+                 load64(value.data + FORMAT_HEADER_BYTES) != chunk))) {
+        complain(check, "the dead bits of chunk %llu are not what they say",
+                 (unsigned long long)chunk);
+    }
+}
+
 static enum error check_main(struct walk *walk, struct span key, struct span value)
 {
     static const struct {
         enum value_kind kind;
         size_t key_bytes, least_bytes;
     } rows[] = {
-        [MAIN_COLLECTION] = {KIND_COLLECTION, 1, FORMAT_HEADER_BYTES + 8},
+        [MAIN_COLLECTION] = {KIND_COLLECTION, 1, COLLECTION_BYTES},
         [MAIN_COUNTERS] = {KIND_COUNTERS, 1, COUNTERS_BYTES},
         [MAIN_GENERATION] = {KIND_GENERATION, 11, GENERATION_BYTES},
         [MAIN_CENTRE] = {KIND_CENTRE, 11, FORMAT_PAGED_HEADER_BYTES},
         [MAIN_EPOCH] = {KIND_EPOCH, 11, FORMAT_PAGED_HEADER_BYTES},
-        [MAIN_DEAD] = {KIND_DEAD, 9, FORMAT_PAGED_HEADER_BYTES + FORMAT_DEAD_CHUNK_BYTES},
+        [MAIN_DEAD] = {KIND_DEAD, 9, ALL_DEAD_BYTES},
         [MAIN_MOVED] = {KIND_MOVED, 11, FORMAT_PAGED_HEADER_BYTES},
         [MAIN_RECALL] = {KIND_RECALL, 11, FORMAT_HEADER_BYTES},
         [MAIN_FIELD] = {KIND_FIELD, 5, FIELD_BYTES},
@@ -195,6 +211,9 @@ static enum error check_main(struct walk *walk, struct span key, struct span val
         return OK;
     }
     check_value(check, key, value, rows[which].kind, rows[which].least_bytes);
+    if (which == MAIN_DEAD) {
+        check_dead(check, key, value);
+    }
     return OK;
 }
 

@@ -47,18 +47,19 @@ static int open_tables(MDB_txn *txn, MDB_dbi tables[TABLE_COUNT], unsigned flags
 
 /* ---- creating ---- */
 
-static int put_first_record(MDB_txn *txn, MDB_dbi table, uint64_t directory)
+static int put_first_record(MDB_txn *txn, MDB_dbi table, uint64_t directory, uint32_t chunk_bits)
 {
     const struct key key = key_main(MAIN_COLLECTION);
-    uint8_t record[FORMAT_HEADER_BYTES + 8];
+    uint8_t record[COLLECTION_BYTES] = {0};
     store64(record + FORMAT_HEADER_BYTES, directory);
+    store32(record + FORMAT_HEADER_BYTES + 8, chunk_bits);
     value_seal(key_span(&key), record, sizeof record, KIND_COLLECTION, 0);
     MDB_val lmdb_key = lmdb_value(key_span(&key));
     MDB_val value = lmdb_value(span_of(record, sizeof record));
     return mdb_put(txn, table, &lmdb_key, &value, 0);
 }
 
-static int create_tables(MDB_env *env, uint64_t directory)
+static int create_tables(MDB_env *env, uint64_t directory, uint32_t chunk_bits)
 {
     MDB_txn *txn;
     int result = mdb_txn_begin(env, NULL, 0, &txn);
@@ -68,7 +69,7 @@ static int create_tables(MDB_env *env, uint64_t directory)
     MDB_dbi tables[TABLE_COUNT];
     result = open_tables(txn, tables, MDB_CREATE);
     if (result == 0) {
-        result = put_first_record(txn, tables[TABLE_MAIN], directory);
+        result = put_first_record(txn, tables[TABLE_MAIN], directory, chunk_bits);
     }
     if (result != 0) {
         mdb_txn_abort(txn);
@@ -90,7 +91,7 @@ enum error environment_create(struct store *store, uint64_t directory)
     if (error != OK) {
         return error;
     }
-    error = store_write_error(store, create_tables(env, directory));
+    error = store_write_error(store, create_tables(env, directory, store->options.slot_chunk_bits));
     mdb_env_close(env);
     if (error != OK) {
         return error;

@@ -50,6 +50,8 @@ struct extent {
 enum error locator_make(const struct extent *extent, const MDB_val *value,
                         uint64_t *locator) MUST_CHECK;
 struct span locator_span(uint64_t locator);
+/* In place of a chunk's dead bits: all are set, and no value says so bit by bit. */
+#define LOCATOR_ALL_DEAD LOCATOR_CHECKED
 
 /* A generation takes eight words of version.generations. */
 enum generation_word {
@@ -69,6 +71,7 @@ enum generation_word {
 struct version_vector {
     struct vector_counters counters;
     uint64_t generation_count, run_count;
+    uint64_t runs_removed;     /* of the run_count: their locators are 0 */
     uint64_t partition_count;  /* indexes are below it */
     struct array partitions;   /* locators, by index; 0: empty */
     struct array generations;  /* words, by index */
@@ -87,6 +90,7 @@ struct version {
     struct extent extent;
     struct counters counters;
     struct array dead; /* locators, by chunk from that of the first slot on */
+    uint64_t all_dead; /* chunks that are LOCATOR_ALL_DEAD */
     uint32_t vector_count;
     struct version_vector *vectors; /* [vector_count], by number */
 };
@@ -116,6 +120,7 @@ struct write_vector {
     /* the last run, which may be extended */
     bool tail_exists;
     uint64_t tail_slot;
+    bool tail_closed; /* it is not extended in this write */
 };
 
 struct write {
@@ -142,6 +147,7 @@ struct environment {
     uint64_t directory;
     char *path;
     uint64_t first_slot;
+    uint32_t chunk_bits; /* as the file says */
     uint32_t vector_count;
     struct environment_vector *vectors; /* [vector_count], by number */
     uint32_t reader_count;
@@ -205,6 +211,19 @@ void environment_wait_for_version(struct environment *environment);
 /* What a partition's value holds, wherever it says it does; its checksum is not looked at. */
 enum error partition_open(const struct layout *layout, struct span value, uint64_t index,
                           struct partition *out) MUST_CHECK;
+
+/* ---- chunks.c ---- */
+
+/* Number of a slot's chunk. */
+static inline uint64_t chunk_of(const struct environment *environment, uint64_t slot)
+{
+    return slot >> environment->chunk_bits;
+}
+/* A chunk's locator, LOCATOR_ALL_DEAD, or 0. */
+uint64_t version_dead_locator(const struct version *version, uint64_t chunk);
+/* Take over a DEAD value, of either form. */
+enum error version_take_dead(struct version *version, struct span key,
+                             const MDB_val *value) MUST_CHECK;
 
 /* ---- fields.c ---- */
 

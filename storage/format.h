@@ -14,7 +14,8 @@
  * vector's number, u16.
  *
  *     table   key                      value
- *     main    01                       COLLECTION  header, u64 directory number
+ *     main    01                       COLLECTION  header, u64 directory number, u32 bits of a
+ *                                                  chunk's slots (6 to 14; 14 but in tests), u32 0
  *     main    02                       COUNTERS    header, the u64s of struct counters, u64 id of
  *                                                  the LMDB transaction that wrote it; the u64s of
  *                                                  struct vector_counters for V = 0, 1, ...
@@ -22,7 +23,10 @@
  *                                                  flags: 1 sealed, 2 has a centre
  *     main    04 V u64 number          CENTRE      of a generation, whole pages
  *     main    05 V u64 epoch           EPOCH       its centre, whole pages
- *     main    06 u64 chunk             DEAD        a bit for each of 16,384 slots, whole pages
+ *     main    06 u64 chunk             DEAD        a bit for each of its 16,384 slots, whole pages;
+ *                                                  or, flag 1: all are dead and none has anything
+ *                                                  stored by slot but in runs that reach beyond
+ *                                                  the chunk: header, u64 chunk
  *     main    07 V u64 number          MOVED       lanes of a generation that are in partitions by
  *                                                  now, whole pages; none: no lane
  *     main    08 u32 number            FIELD       header, u64 built, u64 end, u32 name bytes,
@@ -86,7 +90,7 @@
  *     CENTRE, EPOCH      8..15 u64 number, 16..19 u32 dim, 20..47 zero; f32[dim], rotated
  *
  *     DEAD               8..15 u64 chunk, 16..47 zero; 2,048 bytes, slot s of the chunk is bit s%8
- *                        of byte s/8
+ *                        of byte s/8 (not of those with flag 1: they are 16 bytes)
  *
  *     BLOCKS             8..15 u64 generation, 16..23 u64 value, 24..27 u32 code count,
  *                        28..31 u32 block bytes, 32..35 u32 blocks, 36..47 zero;
@@ -125,9 +129,11 @@
 #define FORMAT_TAIL_RUN_BYTES (4u * FORMAT_PAGE_BYTES)
 #define FORMAT_RUN_BYTES (64u * FORMAT_PAGE_BYTES)
 
-#define FORMAT_DEAD_CHUNK_BITS 14
-#define FORMAT_DEAD_CHUNK_SLOTS (UINT64_C(1) << FORMAT_DEAD_CHUNK_BITS)
-#define FORMAT_DEAD_CHUNK_BYTES ((size_t)FORMAT_DEAD_CHUNK_SLOTS / 8)
+/* Slots of a chunk, as a power of two: of every collection but those that tests make. */
+#define FORMAT_CHUNK_BITS 14u
+#define FORMAT_CHUNK_BITS_MIN 6u
+/* Of a DEAD value's bits, whatever the collection's chunks are. */
+#define FORMAT_DEAD_BYTES (((size_t)1 << FORMAT_CHUNK_BITS) / 8)
 
 #define FORMAT_PARTITIONS_MAX (UINT32_C(1) << 24) /* indexes: 4 billion codes of a vector */
 
@@ -161,6 +167,7 @@ enum value_kind {
 #define FLAG_SEALED 1u     /* GENERATION */
 #define FLAG_HAS_CENTRE 2u /* GENERATION */
 #define FLAG_BITMAP 1u     /* POSTING */
+#define FLAG_ALL_DEAD 1u   /* DEAD */
 
 /* ---- keys ---- */
 
@@ -223,6 +230,8 @@ static inline size_t paged_bytes(size_t bytes)
 }
 
 #define COUNTERS_BYTES (FORMAT_HEADER_BYTES + sizeof(struct counters) + 8) /* without vectors */
+#define COLLECTION_BYTES (FORMAT_HEADER_BYTES + 16)
+#define ALL_DEAD_BYTES (FORMAT_HEADER_BYTES + 8)
 #define GENERATION_BYTES (FORMAT_HEADER_BYTES + 16)
 #define ID_BYTES (FORMAT_HEADER_BYTES + 8)
 #define FIELD_BYTES (FORMAT_HEADER_BYTES + 24)

@@ -240,3 +240,25 @@ enum error write_generation_drop(struct write *write, uint16_t vector, uint64_t 
     }
     return error;
 }
+
+enum error write_generation_anew(struct write *write, uint16_t vector, uint64_t generation,
+                                 const struct generation_rewrite *anew)
+{
+    const struct layout *layout = &write->environment->vectors[vector].layout;
+    const size_t lanes = layout->blocks_per_value * FORMAT_BLOCK_LANES;
+    enum error error = OK;
+    assert(anew->value_count > 0 && anew->value_count <= anew->old_value_count);
+    for (uint64_t i = 0; i < anew->value_count && error == OK; i++) {
+        const uint64_t left = anew->code_count - i * lanes;
+        error = write_blocks(write, vector, generation, i,
+                             anew->blocks + i * layout->blocks_per_value * layout->block_bytes,
+                             anew->slots + i * lanes, left < lanes ? (size_t)left : lanes);
+    }
+    for (uint64_t i = anew->value_count; i < anew->old_value_count && error == OK; i++) {
+        const struct key key = key_blocks(vector, generation, i);
+        error = remove_key(write, TABLE_BLOCKS, key_span(&key));
+    }
+    return error == OK ? write_generation(write, vector, generation, anew->code_count,
+                                          anew->value_count, true, anew->centre)
+                       : error;
+}

@@ -51,6 +51,16 @@ enum error write_partition_remove(struct write *write, uint16_t vector, uint64_t
  * bit i%8 of byte i/8. */
 enum error write_moved(struct write *write, uint16_t vector, uint64_t generation,
                        const uint8_t *bits, size_t bytes) MUST_CHECK;
+/* Put a sealed generation, none of whose lanes was moved, anew with fewer codes: blocks and slots
+ * as in write_blocks for all its values, one behind the other. */
+struct generation_rewrite {
+    const uint8_t *blocks;
+    const uint64_t *slots;
+    uint64_t code_count, value_count, old_value_count;
+    const float *centre; /* rotated; NULL: the origin */
+};
+enum error write_generation_anew(struct write *write, uint16_t vector, uint64_t generation,
+                                 const struct generation_rewrite *anew) MUST_CHECK;
 /* Remove a sealed generation with its blocks, centre and moved bits. */
 enum error write_generation_drop(struct write *write, uint16_t vector,
                                  uint64_t generation) MUST_CHECK;

@@ -25,6 +25,7 @@ struct store_options store_options_default(void)
         .map_max_bytes = 256 * GIB,
         .reader_count = 1,
         .ballast_bytes = 64 * MIB,
+        .slot_chunk_bits = FORMAT_CHUNK_BITS,
     };
 }
 

@@ -21,6 +21,9 @@ struct store_options {
     uint64_t min_free_bytes;    /* storage.min_free_bytes; 0: the smaller of 5 % and 1 GiB */
     uint64_t ballast_bytes;     /* storage.ballast_bytes, default 64 MiB */
     bool allow_network_fs;      /* storage.allow_network_fs, default false */
+    /* storage.slot_chunk_bits: slots of a chunk of collections created from now on, a power of two,
+     * default 14 (16,384 slots); tests set it small */
+    uint32_t slot_chunk_bits;
 };
 
 /* The defaults above. */

@@ -87,6 +87,9 @@ enum error view_vector_place(const struct view *view, uint16_t vector, uint64_t 
     _Atomic uint64_t *word = array_at(&version->run_locators, index);
     const uint64_t locator = atomic_load_explicit(word, memory_order_relaxed);
     struct run run;
+    if (locator == 0) {
+        return ERROR_NOT_FOUND; /* removed: all its slots are dead */
+    }
     enum error error = run_open(layout, locator_span(locator), &run);
     if (error != OK) {
         return error;
@@ -199,6 +202,7 @@ static enum error put_run(struct write *write, uint16_t vector, const struct run
     value_seal(key_span(&key), value, at.crcs, KIND_RUN, 0);
     write_note(write, CHANGE_RUN, vector, first_slot, 0);
     write->vectors[vector].tail_exists = true;
+    write->vectors[vector].tail_closed = false;
     write->vectors[vector].tail_slot = first_slot;
     return OK;
 }
@@ -209,7 +213,7 @@ static bool tail_takes(struct write *write, uint16_t vector, const struct run_ro
 {
     const struct layout *layout = &write->environment->vectors[vector].layout;
     const struct write_vector *state = &write->vectors[vector];
-    if (!state->tail_exists || rows->count > layout->tail_rows_max) {
+    if (!state->tail_exists || state->tail_closed || rows->count > layout->tail_rows_max) {
         return false;
     }
     const struct key key = key_run(vector, state->tail_slot);

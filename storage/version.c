@@ -8,6 +8,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* Removed runs below this number are not worth making the directory of runs anew. */
+#define RUNS_REMOVED_LEAST 1024u
+
 /* ---- locators ---- */
 
 bool extent_holds(const struct extent *extent, const void *data, size_t bytes)
@@ -67,6 +70,7 @@ static void release_arrays(struct version *version)
         *vector = (struct version_vector){0};
     }
     array_release(&version->dead);
+    version->all_dead = 0;
 }
 
 static int begin_transaction(MDB_env *env, MDB_txn **transaction)
@@ -355,6 +359,43 @@ static enum error take_run(struct version *version, struct span key, const MDB_v
     return OK;
 }
 
+/* A run that is gone: its place stays, or all behind it would move. */
+static void remove_run(struct version *version, uint16_t v, uint64_t first_slot)
+{
+    struct version_vector *vector = version_vector_of(version, v);
+    uint64_t index;
+    if (vector != NULL && version_find_run(version, v, first_slot, &index) &&
+        array_get(&vector->run_slots, index) == first_slot &&
+        array_get(&vector->run_locators, index) != 0) {
+        array_set(&vector->run_locators, index, 0);
+        vector->runs_removed++;
+    }
+}
+
+/* Leave the places of removed runs out, once they are the most. */
+static void compact_runs(struct version *version, uint16_t v)
+{
+    struct version_vector *vector = &version->vectors[v];
+    if (vector->runs_removed < RUNS_REMOVED_LEAST || vector->runs_removed * 2 < vector->run_count) {
+        return;
+    }
+    struct version_vector before = *vector;
+    vector->run_count = vector->runs_removed = 0;
+    vector->run_slots = vector->run_locators = vector->run_hints = (struct array){NULL, 0};
+    for (uint64_t i = 0; i < before.run_count; i++) {
+        const uint64_t locator = array_get(&before.run_locators, i);
+        const uint64_t first_slot = array_get(&before.run_slots, i);
+        if (locator != 0) {
+            array_set(&vector->run_slots, vector->run_count, first_slot);
+            array_set(&vector->run_locators, vector->run_count, locator);
+            set_run_hints(version, v, vector->run_count++, first_slot, locator_span(locator).bytes);
+        }
+    }
+    array_release(&before.run_slots);
+    array_release(&before.run_locators);
+    array_release(&before.run_hints);
+}
+
 bool version_find_run(const struct version *version, uint16_t v, uint64_t slot, uint64_t *index)
 {
     const struct version_vector *vector = version_vector_of(version, v);
@@ -393,7 +434,7 @@ bool version_find_run(const struct version *version, uint16_t v, uint64_t slot, 
     return true;
 }
 
-/* ---- blocks, dead bits, epochs ---- */
+/* ---- blocks, partitions, epochs ---- */
 
 static enum error take_blocks(struct version *version, struct span key, const MDB_val *value)
 {
@@ -441,22 +482,6 @@ static void remove_partition(struct version *version, uint16_t v, uint64_t index
     if (vector != NULL && index < vector->partition_count) {
         array_set(&vector->partitions, index, 0);
     }
-}
-
-static enum error take_dead(struct version *version, struct span key, const MDB_val *value)
-{
-    uint64_t locator;
-    const enum error error = locator_make(&version->extent, value, &locator);
-    if (error != OK || key.bytes != 9) {
-        return error == OK ? ERROR_CORRUPT : error;
-    }
-    const uint64_t base = version->environment->first_slot >> FORMAT_DEAD_CHUNK_BITS;
-    const uint64_t chunk = load64_big(key.data + 1);
-    if (chunk < base) {
-        return ERROR_CORRUPT;
-    }
-    array_set(&version->dead, chunk - base, locator);
-    return OK;
 }
 
 static enum error take_epoch(struct version *version, struct span key, const MDB_val *value)
@@ -511,7 +536,7 @@ static enum error take_counters(struct version *version)
 /* Where the file is mapped: LMDB does not tell, but every page begins with its number. */
 static enum error find_base(struct version *version)
 {
-    const struct environment *environment = version->environment;
+    struct environment *environment = version->environment;
     const struct key key = key_main(MAIN_COLLECTION);
     MDB_val lmdb_key = lmdb_value(key_span(&key)), value;
     const int result =
@@ -530,8 +555,17 @@ static enum error find_base(struct version *version)
     if (!extent_holds(&version->extent, value.mv_data, value.mv_size)) {
         return ERROR_CORRUPT;
     }
-    return stored_check(key_span(&key), span_of_lmdb(&value), KIND_COLLECTION,
-                        FORMAT_HEADER_BYTES + 8);
+    const enum error error =
+        stored_check(key_span(&key), span_of_lmdb(&value), KIND_COLLECTION, COLLECTION_BYTES);
+    if (error != OK) {
+        return error;
+    }
+    const uint32_t bits = load32((const uint8_t *)value.mv_data + FORMAT_HEADER_BYTES + 8);
+    if (bits < FORMAT_CHUNK_BITS_MIN || bits > FORMAT_CHUNK_BITS) {
+        return ERROR_CORRUPT;
+    }
+    environment->chunk_bits = bits;
+    return OK;
 }
 
 /* One entry of the main table; others than these are not of our business here. */
@@ -546,7 +580,7 @@ static enum error take_main(struct version *version, struct span key, const MDB_
     case MAIN_EPOCH:
         return take_epoch(version, key, value);
     case MAIN_DEAD:
-        return take_dead(version, key, value);
+        return version_take_dead(version, key, value);
     default:
         return OK;
     }
@@ -598,11 +632,13 @@ enum error version_load(struct version *version)
 static void copy_arrays(struct version *version, const struct version *before)
 {
     array_copy(&version->dead, &before->dead);
+    version->all_dead = before->all_dead;
     for (uint32_t i = 0; i < before->vector_count; i++) {
         const struct version_vector *from = &before->vectors[i];
         struct version_vector *to = &version->vectors[i];
         to->generation_count = from->generation_count;
         to->run_count = from->run_count;
+        to->runs_removed = from->runs_removed;
         to->partition_count = from->partition_count;
         array_copy(&to->partitions, &from->partitions);
         array_copy(&to->generations, &from->generations);
@@ -646,6 +682,10 @@ static enum error take_changed(struct version *version, const struct changed *ch
         remove_generation(version, changed->vector, changed->number);
         return OK;
     }
+    if (result == MDB_NOTFOUND && changed->kind == CHANGE_RUN) {
+        remove_run(version, changed->vector, changed->number);
+        return OK;
+    }
     if (result == MDB_NOTFOUND && changed->kind == CHANGE_PARTITION) {
         remove_partition(version, changed->vector, changed->number);
         return OK;
@@ -679,6 +719,9 @@ enum error version_update(struct version *version, const struct version *before,
         if (changed[i].kind != CHANGE_GENERATION) {
             error = take_changed(version, &changed[i]);
         }
+    }
+    for (uint32_t i = 0; i < version->vector_count && error == OK; i++) {
+        compact_runs(version, (uint16_t)i);
     }
     return error;
 }

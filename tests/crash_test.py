@@ -21,7 +21,7 @@ KILLED_BY_FAILPOINT = 86
 WORKLOAD_STEPS = 60
 SMALL = {"index.first_generation_codes": 64, "index.generation_codes": 512,
          "index.partition_start_codes": 128, "index.partition_codes": 16, "index.plan_bytes": 16384,
-         "index.sparse_tail_points": 32}
+         "index.sparse_tail_points": 32, "storage.slot_chunk_bits": 6}
 
 
 def vector(key):
@@ -208,10 +208,11 @@ def workload(server, acked, seed):
         for _ in range(3):
             server.request("PUT", "/collections/other", {"vectors": {"size": 4, "distance": "Dot"},
                                                          "sparse_vectors": {"s": {}}})
-            server.request("PUT", "/collections/other/points?wait=true",
-                           {"points": [{"id": i, "payload": {"a": "b%d" % i}, "vector": {
-                               "": [1, 2, 3, 4], "s": {"indices": [1, i + 2], "values": [1, 2]}}}
-                               for i in range(50)]})
+            for _ in range(2):  # the first generation is mostly dead then
+                server.request("PUT", "/collections/other/points?wait=true",
+                               {"points": [{"id": i, "payload": {"a": "b%d" % i}, "vector": {
+                                   "": [1, 2, 3, 4], "s": {"indices": [1, i + 2], "values": [1, 2]}}}
+                                   for i in range(50)]})
             server.request("PUT", "/collections/other/index?wait=true",
                            {"field_name": "a", "field_schema": "keyword"})
             for i in range(3):

@@ -16,7 +16,8 @@ from kith import Server, verify
 
 METRICS = ["Cosine", "Dot", "Euclid", "Manhattan"]
 SMALL = {"index.first_generation_codes": 64, "index.generation_codes": 256,
-         "index.partition_start_codes": 128, "index.partition_codes": 16, "index.plan_bytes": 16384}
+         "index.partition_start_codes": 128, "index.partition_codes": 16, "index.plan_bytes": 16384,
+         "storage.slot_chunk_bits": 6}
 
 
 def order(point_id):

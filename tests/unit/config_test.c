@@ -51,9 +51,8 @@ static void defaults_are_those_of_the_modules(void **state)
 static const char *set_other(struct config *config, const char *name)
 {
     static const char *const values[] = {
-        "true",    "false",  "debug",
-        "40",      "4097",   "131072",
-        "2097152", "1.20.3", "0123456789abcdef0123456789abcdef01234567"};
+        "true", "false",  "debug",   "7",      "40",
+        "4097", "131072", "2097152", "1.20.3", "0123456789abcdef0123456789abcdef01234567"};
     char now[4200];
     config_get(config, name, now, sizeof now);
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {

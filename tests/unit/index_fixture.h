@@ -81,6 +81,7 @@ static inline void fixture_begin(struct fixture *fixture, uint32_t first_generat
     fixture->options.storage.min_free_bytes = 1;
     fixture->options.storage.ballast_bytes = 0;
     fixture->options.storage.allow_network_fs = true;
+    fixture->options.storage.slot_chunk_bits = 6;
     fixture->options.first_generation_codes = first_generation_codes;
     fixture->options.generation_codes = generation_codes;
     fixture->options.partition_start_codes = first_generation_codes + generation_codes;
