@@ -745,6 +745,27 @@ enum error database_names(struct database *database, struct arena *arena, struct
     return error;
 }
 
+struct each {
+    enum error (*each)(void *context, struct span name, struct span bytes);
+    void *context;
+};
+
+static enum error each_settings(void *context, struct span name, uint64_t directory,
+                                struct span settings)
+{
+    const struct each *each = context;
+    (void)directory;
+    return each->each(each->context, name, settings);
+}
+
+enum error database_each(struct database *database,
+                         enum error (*each)(void *context, struct span name, struct span bytes),
+                         void *context)
+{
+    struct each all = {each, context};
+    return catalog_each(database->store, each_settings, &all);
+}
+
 /* ---- aliases ---- */
 
 enum error database_change_aliases(struct database *database, const struct alias_action *actions,

@@ -87,6 +87,12 @@ enum error database_delete(struct database *database, struct span name) MUST_CHE
 enum error database_names(struct database *database, struct arena *arena, struct span **names,
                           size_t *count) MUST_CHECK;
 
+/* Call each(context, name, bytes) for every collection, open or not, in order; bytes: as they are
+ * stored, its config is at their end. Both valid during the call. Any thread. */
+enum error database_each(struct database *database,
+                         enum error (*each)(void *context, struct span name, struct span bytes),
+                         void *context) MUST_CHECK;
+
 /* ---- aliases: storage/store.h says what the actions do and what errors mean ---- */
 
 /* Writer thread. */

@@ -25,6 +25,7 @@ struct service {
     struct workers *workers;
     struct writer *writer;
     struct planner *planner; /* NULL: switched off */
+    struct expiry *expiry;
     const struct config *config;
     atomic_bool draining;
     atomic_uint field_builds; /* payload indexes being built behind requests */

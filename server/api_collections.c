@@ -14,6 +14,7 @@
 #include "server/api_index.h"
 #include "server/collection_codes.h"
 #include "server/collection_config.h"
+#include "server/collection_kith.h"
 #include "server/collection_schema.h"
 #include "server/tree.h"
 
@@ -24,6 +25,7 @@ struct creation {
     struct span clean;              /* after create_schema */
     struct created_vector *vectors; /* [vector_count], in the order given, sparse ones last */
     uint32_t vector_count;
+    struct kith_settings kith;
     bool single; /* `vectors` was the default vector's settings, not a map: echoed as given */
 };
 struct created_vector {
@@ -179,6 +181,7 @@ static void judge_creation(struct judgement *judgement, struct span body, struct
     judge_vectors(judgement, creation);
     judge_sparse(judgement, creation);
     judge_unbuilt(judgement, creation->clean);
+    judge_kith(judgement, member(creation->clean, "metadata"), &creation->kith);
 }
 
 /* ---- the config that is echoed ---- */

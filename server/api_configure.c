@@ -10,6 +10,7 @@
 #include "server/api_control.h"
 #include "server/collection_codes.h"
 #include "server/collection_config.h"
+#include "server/collection_kith.h"
 #include "server/collection_schema.h"
 #include "server/tree.h"
 
@@ -228,6 +229,8 @@ static enum error configure(struct write_job *job, struct span *config)
     struct span changed = changed_config(patch, there);
     struct span strict = member(changed, "strict_mode_config");
     judge_strict(&patch->judgement, strict);
+    struct kith_settings kith;
+    judge_kith(&patch->judgement, member(changed, "metadata"), &kith);
     judge_codes_kept(&patch->judgement, collection_settings(job->collection), there, changed);
     if (!judgement_is_clean(&patch->judgement))
         return ERROR_INVALID;

@@ -162,6 +162,16 @@ static void put_planner(struct text *out, struct service *service)
                "collections with maintenance to do", (double)figures.pending);
 }
 
+static void put_expiry(struct text *out, struct service *service)
+{
+    struct expiry_figures figures;
+    expiry_figures_get(service->expiry, &figures);
+    put_figure(out, "expired_points_total", "counter", "points deleted because they had expired",
+               (double)figures.points);
+    put_figure(out, "expiry_sweeps_total", "counter", "sweeps for expired points, finished",
+               (double)figures.sweeps);
+}
+
 static void put_writer(struct text *out, struct service *service)
 {
     struct writer_figures figures;
@@ -236,6 +246,7 @@ void api_metrics(struct call *call)
     put_database(&out, figures, count, total);
     put_writer(&out, service);
     put_planner(&out, service);
+    put_expiry(&out, service);
     metrics_put_http(service->metrics, &out);
     metrics_put_process(&out);
     metrics_put_requests(service->metrics, &out, route_method, route_endpoint);

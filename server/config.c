@@ -103,6 +103,10 @@ static const struct option options[] = {
      "maintenance of partitions; off only to measure what it costs"},
     {"planner.measure_percent", OPTION_U32, AT(planner.measure_percent), 0, 50,
      "of a core, spent on measuring the recall that sampled queries got"},
+    {"expire.interval_ms", OPTION_U32, AT(expiry.interval_ms), 1, 86400000,
+     "between two sweeps for points that have expired"},
+    {"expire.batch_points", OPTION_U32, AT(expiry.batch_points), 1, 65536,
+     "expired points deleted by one operation"},
     {"export.running_max", OPTION_U32, AT(exports_max), 1, 256, "exports at once; above: 503"},
     {"http.request_line_bytes_max", OPTION_BYTES, AT(http.request_line_bytes), 64, MIB,
      "above: 414"},
@@ -205,6 +209,7 @@ void config_init(struct config *config)
         .http = http_limits_default(),
         .writer = writer_options_default(),
         .planner = planner_options_default(),
+        .expiry = expiry_options_default(),
         .exports_max = 4,
         .strict =
             {

@@ -11,6 +11,7 @@
 
 #include "server/http.h"
 #include "server/log.h"
+#include "server/expiry.h"
 #include "server/planner.h"
 #include "server/writer.h"
 
@@ -53,6 +54,7 @@ struct config {
     struct writer_options writer;
     struct planner_options planner;
     struct strict_limits strict;
+    struct expiry_options expiry;
     uint32_t exports_max; /* exports running at once -> 503 */
 };
 

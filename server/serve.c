@@ -235,7 +235,7 @@ enum error server_open(const struct config *config, struct server **result, char
 {
     uint32_t worker_count = server_worker_count(config);
     struct database_options options = config->database;
-    options.storage.reader_count = worker_count + 1; /* the planner's is the last */
+    options.storage.reader_count = worker_count + 2; /* the planner's and the expiry's */
     struct database *database = NULL;
     struct shares shares = share_descriptors(config, raise_file_limit());
     options.max_open_collections = shares.environments;
@@ -265,6 +265,8 @@ enum error server_open(const struct config *config, struct server **result, char
     field_builder_resume(&server->service);
     server->service.planner =
         planner_new(database, server->service.writer, worker_count, &config->planner);
+    server->service.expiry =
+        expiry_new(database, server->service.writer, worker_count + 1, &config->expiry);
     server->service.workers = workers_new(worker_count, 0, config->work_queue_max);
     start_handles(server);
     log_start(server, worker_count);
@@ -308,6 +310,7 @@ void server_close(struct server *server)
     if (server == NULL)
         return;
     wait_for_requests(&server->service);
+    expiry_free(server->service.expiry);
     planner_free(server->service.planner);
     writer_free(server->service.writer);
     workers_free(server->service.workers);
