@@ -185,6 +185,95 @@ def kill_cycles(count, seed):
           % (count, points, slowest), flush=True)
 
 
+# ---- kills while payload indexes are built ----
+
+BUILD_POINTS = 5000
+INDEXES = {"n": "integer", "k": "keyword", "t": {"type": "text", "stemmer": {"type": "snowball", "language": "en"}},
+           "at": "geo", "when": "datetime"}
+FILTERS = [
+    ({"key": "n", "range": {"gte": 100, "lt": 2900}}, lambda p: 100 <= p["n"] < 2900),
+    ({"key": "k", "match": {"any": ["k1", "k3"]}}, lambda p: p["k"] in ("k1", "k3")),
+    ({"key": "at", "geo_radius": {"center": {"lon": 0, "lat": 0}, "radius": 1e6}},
+     lambda p: abs(p["at"]["lon"]) < 8.9932),
+    ({"key": "when", "range": {"lt": "2010-01-01T00:00:00Z"}}, lambda p: p["when"] < "2010"),
+]
+
+
+def build_payload(i, version):
+    return {"n": (i * 37 + version) % 4001, "k": "k%d" % ((i + version) % 5), "t": "walking %d" % ((i + version) % 7),
+            "at": {"lon": (i * 13 + version) % 90 - 45, "lat": 0}, "when": "20%02d-01-02T00:00:00Z" % ((i + version) % 30)}
+
+
+def check_filters(server, payloads, tokens):
+    """Each filter finds what it must, by whatever there is of an index. tokens: is `t` defined?"""
+    word = "walks" if tokens else "walking"
+    for condition, holds in FILTERS + [({"key": "t", "match": {"text": word + " 3"}}, lambda p: p["t"].endswith("3"))]:
+        got = server.result("POST", "/collections/f/points/count", {"filter": {"must": condition}})["count"]
+        want = sum(holds(p) for p in payloads.values())
+        assert got == want, "%s: %d, not %d" % (condition, got, want)
+
+
+def define_indexes(server):
+    """Ask for all indexes, without waiting for them. Has the server died at it?"""
+    try:
+        for name, schema in INDEXES.items():
+            server.result("PUT", "/collections/f/index", {"field_name": name, "field_schema": schema})
+        for name in INDEXES:  # waits until it is built
+            server.result("PUT", "/collections/f/index?wait=true", {"field_name": name, "field_schema": INDEXES[name]})
+    except (OSError, http.client.HTTPException):
+        return True
+    return False
+
+
+def build_kill(how, hit):
+    """Kill in the middle of building: at a pass of a failpoint, or after some milliseconds."""
+    payloads = {}
+    with Server(config=SMALL) as server:
+        server.result("PUT", "/collections/f", {"vectors": {"size": 4, "distance": "Dot"}})
+        for begin in range(0, BUILD_POINTS, 500):
+            payloads.update((i, build_payload(i, 0)) for i in range(begin, begin + 500))
+            server.result("PUT", "/collections/f/points?wait=true", {"points": [
+                {"id": i, "vector": [1, 2, 3, i], "payload": payloads[i]} for i in range(begin, begin + 500)]})
+        check_filters(server, payloads, False)
+        server.stop()
+        if how is not None:
+            server.environment["KITH_FAILPOINT"] = "%s:%d" % (how, hit)
+        server.start()
+        killer = threading.Timer(hit / 1000, server.kill)
+        if how is None:
+            killer.start()
+        died = define_indexes(server)
+        killer.cancel()
+        assert how is None or died, "failpoint %s:%d was not reached" % (how, hit)
+        server.kill()
+        server.environment.pop("KITH_FAILPOINT", None)
+        code, text = verify(server.data)
+        assert code == 0, text
+        server.start()
+        tokens = "t" in server.result("GET", "/collections/f")["payload_schema"]
+        check_filters(server, payloads, tokens)  # while the rest is being built
+        for i in range(0, BUILD_POINTS, 50):
+            payloads[i] = build_payload(i, 1)
+        server.result("PUT", "/collections/f/points?wait=true", {"points": [
+            {"id": i, "vector": [1, 2, 3, i], "payload": payloads[i]} for i in range(0, BUILD_POINTS, 50)]})
+        check_filters(server, payloads, tokens)
+        assert not define_indexes(server)
+        check_filters(server, payloads, True)
+        server.stop()
+        code, text = verify(server.data)
+        assert code == 0, text
+    return died
+
+
+def build_kills(seed):
+    rng = random.Random(seed)
+    for hit in (1, 2, 4, 7, 11, 14):
+        build_kill("index-build-step", hit)
+    died = sum(build_kill(None, rng.randrange(1, 120)) for _ in range(6))
+    print("ok   6 kills at steps of building indexes, %d of 6 at any time: answers right, verify clean" % died,
+          flush=True)
+
+
 def failpoint_names():
     names = set()
     for folder in ("storage", "index", "server"):
@@ -268,7 +357,8 @@ def failpoint_cycle(name, hit):
 def main():
     seed = os.environ.get("SEED", "1")
     kill_cycles(int(os.environ.get("CYCLES", "50")), seed)
-    passed, failed = 1, 0
+    build_kills(seed)
+    passed, failed = 2, 0
     for name in sys.argv[1:] or failpoint_names():
         reached = [hit for hit in (1, 2, 3) if failpoint_cycle(name, hit)]
         print("%s failpoint %s: hits %s" % ("ok  " if reached else "FAIL", name, reached or "none: "
