@@ -22,7 +22,7 @@
  *     1        metric (enum metric)
  *     1        datatype (enum vector_datatype)
  *     1        flags: 1 idf; 2, 4, 8 code bits (0 as the dim suggests, 1 one,
- *              2 one and a half, 3 two, 4 four); 16 TurboQuant_mse's scale
+ *              2 one and a half, 3 two, 4 four, 5 eight); 16 TurboQuant_mse's scale
  *     4        u32 dim
  *     8        u64 seed of the rotation
  *     1        n, bytes of the name
@@ -131,7 +131,7 @@ static size_t settings_bytes(const struct collection_settings *settings)
 }
 
 /* By their number in the flags. */
-static const enum code_bits code_choices[] = {CODE_NONE, CODE_1, CODE_1_5, CODE_2, CODE_4};
+static const enum code_bits code_choices[] = {CODE_NONE, CODE_1, CODE_1_5, CODE_2, CODE_4, CODE_8};
 #define CODE_CHOICES (sizeof code_choices / sizeof *code_choices)
 
 static uint8_t vector_flags(const struct vector_settings *vector)
@@ -186,6 +186,7 @@ static bool vector_is_valid(const struct vector_settings *vector)
            vector->datatype <= DATATYPE_TURBO4 && vector->dim <= CODEC_DIM_MAX &&
            codes == (vector->dim > 0) && vector->name.bytes <= VECTOR_NAME_BYTES_MAX &&
            (codes || (vector->code_bits == CODE_NONE && vector->code_scale == SCALE_EDEN)) &&
+           (vector->code_bits != CODE_8 || vector->code_scale == SCALE_EDEN) &&
            (vector->kind != VECTOR_SPARSE || vector->name.bytes > 0);
 }
 
@@ -375,11 +376,11 @@ static void close_vectors(struct collection *collection)
 
 static struct codec *codec_of_settings(const struct vector_settings *settings)
 {
-    const bool two_stages = settings->code_bits == CODE_NONE || settings->code_bits == CODE_4;
+    const unsigned bits = settings->code_bits == CODE_NONE ? CODE_4 : settings->code_bits;
+    const bool two_stages = bits == CODE_4 || bits == CODE_8;
     return codec_new_scaled(settings->dim, settings->seed,
-                            two_stages ? codec_first_bits_for(settings->dim)
-                                       : (unsigned)settings->code_bits,
-                            two_stages ? CODE_4 : CODE_NONE, settings->code_scale, NULL);
+                            two_stages ? codec_first_bits_for(settings->dim) : bits,
+                            two_stages ? bits : CODE_NONE, settings->code_scale, NULL);
 }
 
 /* Their codecs, and the shapes they have in storage. */

@@ -56,7 +56,8 @@ struct vector_settings {
     enum vector_datatype datatype;
     bool idf; /* sparse: values of queries are weighted by how rare their index is */
     /* Bits a dim of the codes. CODE_NONE and CODE_4: a first stage as the dim suggests, and a
-     * second of 4 bits. CODE_1, CODE_1_5, CODE_2: one stage of those. */
+     * second of 4 bits; CODE_8: of 8, with SCALE_EDEN only. CODE_1, CODE_1_5, CODE_2: one stage of
+     * those. */
     enum code_bits code_bits;
     enum code_scale code_scale;
     uint32_t dim;  /* 0 for sparse ones */

@@ -6,7 +6,11 @@
 static const struct {
     const char *word;
     enum code_bits bits;
-} words[] = {{"bits1", CODE_1}, {"bits1_5", CODE_1_5}, {"bits2", CODE_2}, {"bits4", CODE_4}};
+} words[] = {{"bits1", CODE_1},
+             {"bits1_5", CODE_1_5},
+             {"bits2", CODE_2},
+             {"bits4", CODE_4},
+             {"bits8", CODE_8}};
 #define WORDS (sizeof words / sizeof *words)
 
 static const char *word_of(unsigned bits)

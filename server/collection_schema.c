@@ -37,7 +37,8 @@ static const char *const compressions[] = {"x4", "x8", "x16", "x32", "x64", NULL
 static const char *const encodings[] = {"one_bit", "two_bits", "one_and_half_bits", NULL};
 static const char *const query_encodings[] = {"default", "binary", "scalar4bits", "scalar8bits",
                                               NULL};
-static const char *const turbo_bits[] = {"bits1", "bits1_5", "bits2", "bits4", NULL};
+static const char *const turbo_bits[] = {"bits1", "bits1_5", "bits2", "bits4", "bits8", NULL};
+static const char *const mse_bits[] = {"bits1", "bits1_5", "bits2", "bits4", NULL};
 static const char *const modifiers[] = {"none", "idf", NULL};
 
 static const struct schema_field hnsw_schema[] = {
@@ -78,10 +79,16 @@ static const struct schema_field turbo_schema[] = {
     ANY("memory"),
     {0},
 };
+static const struct schema_field mse_schema[] = {
+    WORD("bits", mse_bits),
+    BOOL("always_ram"),
+    ANY("memory"),
+    {0},
+};
 const struct schema_field quantization_schema[] = {
-    OBJECT("scalar", scalar_schema),        OBJECT("product", product_schema),
-    OBJECT("binary", binary_schema),        OBJECT("turbo", turbo_schema),
-    OBJECT("turboquant_mse", turbo_schema), {0},
+    OBJECT("scalar", scalar_schema),      OBJECT("product", product_schema),
+    OBJECT("binary", binary_schema),      OBJECT("turbo", turbo_schema),
+    OBJECT("turboquant_mse", mse_schema), {0},
 };
 
 static const struct schema_field multivector_schema[] = {

@@ -85,7 +85,8 @@ POSITIVE = {"type": "integer", "minimum": 1}
 ANY = {}
 OBJECT = {"type": "object"}
 FLOATS = array(NUMBER)
-CODE_BITS = words("bits1", "bits1_5", "bits2", "bits4")
+MSE_BITS = words("bits1", "bits1_5", "bits2", "bits4")
+CODE_BITS = words("bits1", "bits1_5", "bits2", "bits4", "bits8")
 STORED = dict(always_ram=BOOL, memory={"$ref": "#/components/schemas/Memory"})
 FIELD_KIND = words("keyword", "integer", "float", "geo", "text", "bool", "datetime", "uuid")
 
@@ -193,7 +194,7 @@ SCHEMAS = {
         obj(["product"], product=obj(["compression"], compression=words("x4", "x8", "x16", "x32", "x64"), **STORED)),
         obj(["binary"], binary=obj(encoding=words("one_bit", "two_bits", "one_and_half_bits"), **STORED,
                                    query_encoding=words("default", "binary", "scalar4bits", "scalar8bits"))),
-        obj(["turbo"], turbo=obj(bits=CODE_BITS, **STORED)), obj(["turboquant_mse"], turboquant_mse=obj(bits=CODE_BITS, **STORED))),
+        obj(["turbo"], turbo=obj(bits=CODE_BITS, **STORED)), obj(["turboquant_mse"], turboquant_mse=obj(bits=MSE_BITS, **STORED))),
     "QuantizationChange": any_of(ref("Quantization"), words("Disabled")),
     "OptimizersConfig": obj(deleted_threshold=between(0, 1), vacuum_min_vector_number=least(100), default_segment_number=COUNT,
                             max_segment_size=POSITIVE, max_segment_size_kb=POSITIVE, memmap_threshold=COUNT, memmap_threshold_kb=COUNT,

@@ -26,7 +26,7 @@ def order(point_id):
 
 
 # What a collection's codes may be: api.md's quantization_config, None for no choice.
-QUANTIZATIONS = [None] + [{kind: {"bits": bits}} for kind in ("turbo", "turboquant_mse")
+QUANTIZATIONS = [None, {"turbo": {"bits": "bits8"}}] + [{kind: {"bits": bits}} for kind in ("turbo", "turboquant_mse")
                           for bits in ("bits1", "bits1_5", "bits2", "bits4")]
 
 SCAN_DIM_MIN = 32  # below this, and for Manhattan, every search is exact (codec.h)

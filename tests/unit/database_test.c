@@ -162,7 +162,9 @@ static void test_foreign_settings(void **state)
         {21, 4, 38, ERROR_CORRUPT},  /* metric */
         {22, 4, 38, ERROR_CORRUPT},  /* datatype */
         {23, 32, 38, ERROR_CORRUPT}, /* flags */
-        {23, 10, 38, ERROR_CORRUPT}, /* code bits */
+        {23, 12, 38, ERROR_CORRUPT}, /* code bits */
+        {23, 26, 38, ERROR_CORRUPT}, /* scale */
+        {23, 10, 38, OK},
         {23, 24, 38, OK},
         {24, 0, 38, ERROR_CORRUPT}, /* dim */
         {26, 2, 38, ERROR_CORRUPT},
