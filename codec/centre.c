@@ -32,6 +32,15 @@ void codec_centre_encode(const struct codec *codec, const float *centre, uint8_t
     memcpy(row + round_to_pad(codec->dim) + sizeof step, &square, sizeof square);
 }
 
+void codec_centre_decode(const struct codec *codec, const uint8_t *row, float *centre)
+{
+    float step;
+    memcpy(&step, row + round_to_pad(codec->dim), sizeof step);
+    for (uint32_t j = 0; j < codec->dim; j++) {
+        centre[j] = step * (float)(int8_t)row[j];
+    }
+}
+
 void codec_score_centres(const struct codec *codec, const struct codec_query *query,
                          const uint8_t *rows, size_t count, float *products, float *distances)
 {

@@ -232,6 +232,12 @@ struct centre_terms codec_query_centre_plain(const struct codec *codec,
 size_t codec_centre_bytes(const struct codec *codec); /* of one row, a multiple of 16 */
 /* centre: rotated, float[dim]; row: out, codec_centre_bytes(). Same bytes on every CPU. */
 void codec_centre_encode(const struct codec *codec, const float *centre, uint8_t *row);
+/* centre: out, what a row stands for, still rotated. */
+void codec_centre_decode(const struct codec *codec, const uint8_t *row, float *centre);
+/* A query for codec_score_centres alone, of a vector that is rotated already: float[dim], only read
+ * here. A fifth of codec_query_init. */
+void codec_query_init_centres(const struct codec *codec, const float *rotated,
+                              struct codec_query *query);
 /* products: out, float[count] of <q, m>; distances: out, float[count] of |q - m|^2, which may come
  * out below zero; either may be NULL. Within 1 % of |q||m| (0.4 % is typical). Not for queries
  * whose square leaves float. */

@@ -168,6 +168,16 @@ void codec_query_init(const struct codec *codec, enum metric metric, const float
     }
 }
 
+void codec_query_init_centres(const struct codec *codec, const float *rotated,
+                              struct codec_query *query)
+{
+    *query = (struct codec_query){.metric = METRIC_EUCLID, .vector = rotated};
+    query_layout(codec, query);
+    memcpy(query->rotated, rotated, codec->dim * sizeof *rotated);
+    query->norm = sqrt(codec->kernels->dot(rotated, (const uint8_t *)rotated, codec->dim));
+    (void)query_fill_plain(codec, query);
+}
+
 struct centre_terms codec_query_centre(const struct codec *codec, const struct codec_query *query,
                                        const float *centre)
 {

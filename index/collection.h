@@ -88,6 +88,10 @@ void encode_rotated(const struct collection_vector *vector, unsigned bits, const
                     const float *centre, uint8_t *code, struct code_factors *factors,
                     struct encode_scratch *scratch);
 
+/* Seal the open generation of a vector before it is full, so that its codes can be moved; one
+ * commit. Writer thread. */
+enum error collection_seal(struct collection *collection, uint16_t vector) MUST_CHECK;
+
 /* The codes an op needs of one of the collection's vectors, in the order of the op. */
 struct encoded_vector {
     uint64_t generation;

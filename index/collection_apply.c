@@ -309,3 +309,20 @@ enum error collection_apply(struct collection *collection, struct apply_item *it
     struct apply_items all = {items, item_count};
     return apply_transaction(collection, apply_items, &all);
 }
+
+static enum error apply_early_seal(struct apply *apply, void *context)
+{
+    const uint16_t *vector = context;
+    struct apply_vector *state;
+    const enum error error = apply_vector_load(apply, *vector, &state);
+    if (error != OK || state->codes == 0) {
+        return error;
+    }
+    state->generation_touched = true;
+    return apply_seal(state);
+}
+
+enum error collection_seal(struct collection *collection, uint16_t vector)
+{
+    return apply_transaction(collection, apply_early_seal, &vector);
+}

@@ -12,6 +12,11 @@
 #define POLISH_BYTES_MAX ((size_t)64 * 1024 * 1024)
 #define DEAD_SHARE 5u        /* a partition with a fifth of dead codes is written anew */
 #define SWEEP_DEAD_SHARE 16u /* look for them once a sixteenth of all codes is dead */
+/* An idle collection's open generation is sealed when it holds so many codes, or a quarter of what
+ * it may, and one for every fourth partition: moving writes a partition anew for a code or a few.
+ */
+#define SEAL_CODES 1024u
+#define SEAL_PARTITIONS 4u
 
 struct plan_scratch *plan_scratch_new(void)
 {
@@ -51,9 +56,10 @@ static size_t neighbourhood(struct planning *planning, uint32_t index, size_t mo
         return 0;
     }
     size_t count = 1;
-    centre_query_run(query, planning->codec, METRIC_EUCLID, planning->table, members[0].centre);
+    centre_query_run_alone(query, planning->codec, members[0].centre, METRIC_EUCLID,
+                           planning->table, most);
     for (size_t i = 0; i < query->count && count < most; i++) {
-        const uint32_t other = centre_query_at(query, i)->index;
+        const uint32_t other = centre_query_at(query, i);
         count += other != index && plan_member(planning, other, count, &members[count]);
     }
     return count;
@@ -382,6 +388,27 @@ static enum error next_generation(struct planning *planning, bool *found,
     return OK;
 }
 
+/* Is the open generation worth moving, now that there is time? */
+static enum error seal_is_due(const struct planning *planning, bool *due)
+{
+    const uint64_t count = planning->counters->generation_count;
+    struct generation open;
+    *due = false;
+    if (count == 0) {
+        return OK;
+    }
+    const enum error error =
+        view_generation(&planning->view, planning->vector->number, count - 1, &open);
+    if (error == OK) {
+        const uint64_t capacity =
+            database_options(planning->collection->database)->generation_codes;
+        const uint64_t some = capacity / 4 < SEAL_CODES ? capacity / 4 : SEAL_CODES;
+        *due = !open.sealed && open.code_count > 0 && open.code_count >= some &&
+               open.code_count >= planning->table->live / SEAL_PARTITIONS;
+    }
+    return error;
+}
+
 /* A slice of learning which share gives which recall; a plan once a table is made. */
 static enum error learn(struct planning *planning, bool idle, enum plan_state *state)
 {
@@ -407,8 +434,11 @@ static enum error plan_next(struct planning *planning, bool idle, bool measure,
 {
     struct maintenance *maintenance = planning->maintenance;
     struct generation generation;
-    bool found;
-    const enum error error = next_generation(planning, &found, &generation);
+    bool found, seal = false;
+    enum error error = next_generation(planning, &found, &generation);
+    if (error == OK && idle) {
+        error = seal_is_due(planning, &seal);
+    }
     if (error != OK) {
         return error;
     }
@@ -426,6 +456,8 @@ static enum error plan_next(struct planning *planning, bool idle, bool measure,
         ;
     } else if (next_without(planning->table, PARTITION_SETTLED, &maintenance->settle)) {
         settle(planning, maintenance->settle);
+    } else if (seal) {
+        plan_new(planning, PLAN_SEAL);
     } else if (idle && next_without(planning->table, PARTITION_POLISHED, &maintenance->polish)) {
         polish(planning, maintenance->polish);
     } else if (idle && measure &&
@@ -487,7 +519,7 @@ enum error collection_plan(struct collection *collection, uint16_t vector, uint3
     }
     view_close(&planning.view);
     if (error == OK && *state == PLAN_READY && planning.plan->count == 0 && !planning.plan->moves &&
-        planning.plan->kind != PLAN_LEARN) {
+        planning.plan->kind != PLAN_LEARN && planning.plan->kind != PLAN_SEAL) {
         *state = PLAN_NOTHING; /* what it was about cannot be read */
     }
     if (error == OK && *state == PLAN_READY) {

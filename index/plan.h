@@ -15,8 +15,9 @@
  * What is done, the most urgent first: the oldest sealed generation is moved out, ordered by
  * destination, and dropped (the first large one is divided in place); partitions made by a division
  * are SETTLED (their points and those of 16 neighbours go where they are nearest: LIRE); partitions
- * with many dead codes are purged, small ones merged; when idle, groups of 16 neighbours are
- * POLISHED by Lloyd steps. */
+ * with many dead codes are purged, small ones merged; when idle, the open generation is sealed
+ * before it is full, once it holds codes enough to be worth moving, so that searches need not read
+ * all of them, and groups of 16 neighbours are POLISHED by Lloyd steps. */
 #ifndef KITH_INDEX_PLAN_H
 #define KITH_INDEX_PLAN_H
 
@@ -37,6 +38,7 @@ enum plan_state {
 enum plan_kind {
     PLAN_START,
     PLAN_MOVE,
+    PLAN_SEAL,
     PLAN_SETTLE,
     PLAN_PURGE,
     PLAN_MERGE,

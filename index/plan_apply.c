@@ -109,6 +109,9 @@ enum error collection_apply_plan(struct collection *collection, const struct pla
     if (environment_oldest_reader_ns(collection->environment) > READER_AGE_MAX_NS) {
         return ERROR_BUSY;
     }
+    if (plan->kind == PLAN_SEAL) {
+        return collection_seal(collection, plan->vector);
+    }
     if (plan->reclaim != NULL) {
         return reclaim_apply(collection, plan->reclaim);
     }

@@ -171,13 +171,15 @@ static void assign_begin(struct planning *planning, const struct generation *gen
 static uint32_t destination_of(struct planning *planning, const float *vector)
 {
     struct centre_query *query = &planning->scratch->query;
-    centre_query_run(query, planning->codec, METRIC_EUCLID, planning->table, vector);
-    uint32_t best = query->order[0].index;
+    centre_query_run_alone(query, planning->codec, vector, METRIC_EUCLID, planning->table,
+                           ASSIGN_EXACT);
+    uint32_t best = 0;
     float least = INFINITY;
     const size_t exact = query->count < ASSIGN_EXACT ? query->count : ASSIGN_EXACT;
     for (size_t i = 0; i < exact; i++) {
-        const uint32_t index = centre_query_at(query, i)->index;
+        const uint32_t index = centre_query_at(query, i);
         struct partition partition;
+        best = i == 0 ? index : best;
         if (view_partition(&planning->view, planning->vector->number, index, &partition) != OK) {
             continue;
         }

@@ -112,12 +112,12 @@ static void find_needs(struct looking *looking, const float *query, const uint64
 {
     struct centre_query order = {0};
     const struct centre_table *table = looking->table;
-    centre_query_run(&order, looking->vector->codec, looking->vector->settings->metric, table,
-                     query);
+    centre_query_run_alone(&order, looking->vector->codec, query, looking->vector->settings->metric,
+                           table, SIZE_MAX);
     float *before = allocate(size_product((size_t)table->count + 1, sizeof *before));
     double read = 0.0;
     for (size_t i = 0; i < order.count; i++) {
-        const uint32_t index = centre_query_at(&order, i)->index;
+        const uint32_t index = centre_query_at(&order, i);
         before[index] = (float)(read / (double)table->codes);
         read += (double)table->entries[index].codes;
     }

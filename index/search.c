@@ -619,6 +619,15 @@ static struct probe_end probe_end(const struct search *search, const struct cent
     return (struct probe_end){true, (uint64_t)(share * (double)most) + 1};
 }
 
+/* How many partitions that takes, about; SIZE_MAX: nobody knows. */
+static size_t probes_at_most(const struct centre_table *table, struct probe_end end)
+{
+    if (end.by_matches || end.codes >= table->codes) {
+        return SIZE_MAX;
+    }
+    return (size_t)((double)end.codes / (double)table->codes * (double)table->live) + 1;
+}
+
 /* All of them, or the best until the share of codes that the recall asks for is read. */
 static enum error probe_partitions(struct search *search, const struct centre_table *table)
 {
@@ -628,14 +637,15 @@ static enum error probe_partitions(struct search *search, const struct centre_ta
         search->admit.stats->sampled = recall_sample(search->own, request->vector);
     }
     struct centre_query *query = &search->admit.workspace->centres;
-    centre_query_run(query, search->codec, search->admit.metric, table, request->vector);
+    centre_query_run(query, search->codec, search->query, request->vector, search->admit.metric,
+                     table, probes_at_most(table, end));
     uint64_t read = 0;
     enum error error = OK;
     for (size_t i = 0; i < query->count && error == OK; i++) {
         if ((end.by_matches ? search->matched : read) >= end.codes) {
             break;
         }
-        const uint32_t index = centre_query_at(query, i)->index;
+        const uint32_t index = centre_query_at(query, i);
         read += table->entries[index].codes;
         error = search_partition(search, table, index);
     }
