@@ -45,6 +45,9 @@ LDFLAGS := -fsanitize=address,undefined
 else ifeq ($(V),fuzz)
 CFLAGS := $(BASE) $(WARN) -O1 -DKITH_TEST_HOOKS=1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 LDFLAGS := -fsanitize=fuzzer,address,undefined
+else ifeq ($(V),cov)
+CFLAGS := $(BASE) $(WARN) -O0 -DKITH_TEST_HOOKS=1 --coverage
+LDFLAGS := --coverage
 else ifeq ($(V),tsan)
 CFLAGS := $(BASE) $(WARN) -O1 -DKITH_TEST_HOOKS=1 -fsanitize=thread
 LDFLAGS := -fsanitize=thread
@@ -135,7 +138,7 @@ help:
 	@echo 'make check       format, layers, static checks    make format   rewrite the format'
 	@echo 'make openapi     rewrite server/openapi.json from server/openapi.py'
 	@echo 'make clients     the published clients against a fresh server (installs them under build/)'
-	@echo 'make asan tsan fuzz neon crash model differential codec-stats codec-epsilon recall docker-test: what CI runs besides'
+	@echo 'make asan tsan fuzz neon crash model differential codec-stats codec-epsilon recall error-texts docker-test: what CI runs besides'
 	@echo 'make bench       benchmarks           make clean'
 
 # ---- what Debian has to bring; a no-op when all is there ----
@@ -188,6 +191,14 @@ model: deps
 # Against the Python client's local mode, an exact engine. DIFFERENTIAL_SECONDS, SEED, COUNT as the script says.
 differential: deps all
 	@KITH=build/kith tests/clients_venv.sh tests/local_test.py
+
+# Which error texts no test reaches: a build that counts lines (gcov), the tests that answer over HTTP, a list.
+COV_TESTS := $(patsubst tests/unit/%.c,build/cov/tests/%,$(filter-out $(wildcard $(addprefix tests/unit/,codec_*_test.c \
+	family_test.c kernels_test.c storage_*_test.c *_property_test.c number_test.c partition_test.c)),$(wildcard tests/unit/*_test.c)))
+.PHONY: error-texts
+error-texts: deps
+	@$(MAKE) --no-print-directory -j2 V=cov CC=gcc build/cov/kith $(COV_TESTS)
+	@PYTHON=$(PYTHON) $(PYTHON) tests/error_texts.py run build/cov $(COV_TESTS)
 
 # The codec's statistics at full size; `make test` has their core.
 codec-stats: deps

@@ -311,11 +311,6 @@ void call_fail_error(struct call *call, enum error error)
     call_ended(service);
 }
 
-void call_fail_json(struct call *call, const struct json *json)
-{
-    call_fail(call, 400, "Format error in JSON body: %s", json->why == NULL ? "" : json->why);
-}
-
 bool call_collection(struct call *call)
 {
     assert(call->request->segment_count >= 2 && call->collection == NULL);

@@ -92,8 +92,6 @@ void call_fail(struct call *call, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Map a storage/index error met while executing to its status and text. */
 void call_fail_error(struct call *call, enum error error);
-/* "Format error in JSON body: ..." from a failed scanner. */
-void call_fail_json(struct call *call, const struct json *json);
 /* Acquire the collection of path segment 1 (404 text on failure), with its limits (429 when there
  * are too many such calls) / and open a view. false: the call
  * has been ended. */

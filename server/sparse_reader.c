@@ -19,8 +19,10 @@ struct sparse {
 static bool read_indices(struct body *body, struct sparse *sparse)
 {
     uint64_t index;
-    if (!json_enter_array(&body->json))
+    if (json_peek(&body->json) != JSON_ARRAY)
         return json_fail(&body->json, "indices: expected an array of integers");
+    if (!json_enter_array(&body->json))
+        return false;
     while (json_element(&body->json)) {
         if (!json_u64(&body->json, &index))
             return false;
@@ -98,8 +100,10 @@ bool sparse_read(struct body *body, const char *name, struct sparse_pairs *pairs
     struct sparse sparse = {0};
     struct span key;
     unsigned seen = 0;
-    if (!json_enter_object(&body->json))
+    if (json_peek(&body->json) != JSON_OBJECT)
         return json_fail(&body->json, "%s: expected an object of indices and values", name);
+    if (!json_enter_object(&body->json))
+        return false;
     while (json_key(&body->json, &key)) {
         if (!read_field(body, key, &sparse, &seen))
             return false;

@@ -83,6 +83,7 @@ static const struct request_row request_rows[] = {
     {"version-9.9", 505, 505, 0},
     {"version-2-preface", 505, 505, 0},
     {"version-long", 400, 400, 0},
+    {"version-letter", 400, 400, 0},
     {"version-lower", 400, 400, 0},
     {"line-two-blanks", 400, 400, 0},
     {"line-trailing-blank", 400, 400, 0},
