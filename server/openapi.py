@@ -187,6 +187,9 @@ SCHEMAS = {
     # collections
     "Distance": words("Cosine", "Euclid", "Dot", "Manhattan"),
     "Memory": {"description": "stored and echoed"},
+    "Metadata": {"type": "object", "additionalProperties": True, "description": "stored and echoed, but for `kith`", "properties": {
+        "kith": maybe({"type": "object", "additionalProperties": False, "properties": {
+            "expire_field": maybe({"type": "string", "description": "path of a payload field: points are deleted when their time has come"})}})}},
     "HnswConfig": obj(m=COUNT, ef_construct=least(4), full_scan_threshold=least(10), full_scan_threshold_kb=least(10),
                       max_indexing_threads=COUNT, on_disk=BOOL, payload_m=COUNT, inline_storage=BOOL, memory=ref("Memory")),
     "Quantization": any_of(
@@ -223,7 +226,7 @@ SCHEMAS = {
                             sharding_method=words("auto"), on_disk_payload=BOOL, payload=ref("Memory"), hnsw_config=ref("HnswConfig"),
                             wal_config=ref("WalConfig"), optimizers_config=ref("OptimizersConfig"),
                             optimizer_config=ref("OptimizersConfig"), quantization_config=ref("Quantization"),
-                            quantization=ref("Quantization"), strict_mode_config=ref("StrictModeConfig"), metadata=OBJECT),
+                            quantization=ref("Quantization"), strict_mode_config=ref("StrictModeConfig"), metadata=ref("Metadata")),
     "UpdateCollection": obj(vectors=table(obj(hnsw_config=ref("HnswConfig"), quantization_config=ref("QuantizationChange"),
                                               quantization=ref("QuantizationChange"), on_disk=BOOL, memory=ref("Memory"))),
                             params=obj(replication_factor=POSITIVE, write_consistency_factor=POSITIVE, read_fan_out_factor=COUNT,
@@ -231,7 +234,7 @@ SCHEMAS = {
                             hnsw_config=ref("HnswConfig"), optimizers_config=ref("OptimizersConfig"),
                             optimizer_config=ref("OptimizersConfig"), quantization_config=ref("QuantizationChange"),
                             quantization=ref("QuantizationChange"), sparse_vectors=ref("SparseVectorsConfig"),
-                            strict_mode_config=ref("StrictModeConfig"), metadata=OBJECT),
+                            strict_mode_config=ref("StrictModeConfig"), metadata=ref("Metadata")),
     "CollectionInfo": reply(
         ["status", "optimizer_status", "segments_count", "config", "payload_schema", "points_count", "indexed_vectors_count", "update_queue", "codes"],
         status=words("green", "yellow", "grey", "red"), optimizer_status=words("ok"), segments_count=COUNT, points_count=COUNT,
@@ -246,7 +249,7 @@ SCHEMAS = {
                          sharding_method=words("auto"), replication_factor=POSITIVE, write_consistency_factor=POSITIVE,
                          read_fan_out_factor=COUNT, read_fan_out_delay_ms=COUNT, on_disk_payload=BOOL, payload=ref("Memory")),
             hnsw_config=ref("HnswConfig"), optimizer_config=ref("OptimizersConfig"), wal_config=ref("WalConfig"),
-            quantization_config=maybe(ref("Quantization")), strict_mode_config=ref("StrictModeConfig"), metadata=maybe(OBJECT))),
+            quantization_config=maybe(ref("Quantization")), strict_mode_config=ref("StrictModeConfig"), metadata=maybe(ref("Metadata")))),
     "AliasAction": any_of(
         obj(["create_alias"], create_alias=obj(["collection_name", "alias_name"], collection_name=TEXT, alias_name=TEXT)),
         obj(["delete_alias"], delete_alias=obj(["alias_name"], alias_name=TEXT)),
