@@ -255,6 +255,18 @@ void call_text(struct call *call, int status, const char *content_type, const ch
     call_reply(call, status, content_type, NULL, &out);
 }
 
+void call_bytes(struct call *call, const char *content_type)
+{
+    if (!call_result_fits(call))
+        return;
+    struct service *service = call->service;
+    struct text out = call->out;
+    const char *headers = call->headers;
+    call->out = (struct text){0};
+    request_end(call_release(call), 200, content_type, headers, &out);
+    call_ended(service);
+}
+
 /* ---- in pieces ---- */
 
 static void piece_run(struct task *task, struct worker *worker)

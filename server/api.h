@@ -80,6 +80,8 @@ void call_ok(struct call *call); /* closes the envelope with status and time */
 void call_reply(struct call *call, int status, const char *content_type, const char *headers,
                 struct text *out);
 void call_text(struct call *call, int status, const char *content_type, const char *body);
+/* End the call with 200 and call->out as it is: no envelope. */
+void call_bytes(struct call *call, const char *content_type);
 /* Begin a reply in pieces, in place of call_result: call->out holds the first, call_piece sends it.
  * type, length: as in http_reply_begin. next() makes each further piece in call->out, on a worker,
  * with call->deadline_ns anew. */
@@ -168,6 +170,8 @@ bool api_read_id(struct json *json, struct point_id *id);
 bool point_id_parse_text(struct span text,
                          struct point_id *id); /* path segment: number, then UUID */
 void text_point_id(struct text *text, const struct point_id *id);
+/* The same without quotes. */
+void text_point_id_bare(struct text *text, const struct point_id *id);
 
 /* ---- calls: for routes.c ---- */
 

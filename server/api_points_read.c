@@ -4,10 +4,12 @@
 #include "index/point_walk.h"
 #include "server/api_points.h"
 #include "server/handlers.h"
+#include "server/npy_reply.h"
 #include "server/query_node.h"
 #include "server/selectors.h"
 #include "server/update.h"
 
+#define NEXT_PAGE_HEADER "X-Kith-Next-Page-Offset"
 #define DEADLINE_RECORDS 256 /* between two looks at it */
 
 enum {
@@ -33,6 +35,8 @@ struct records {
     struct selectors selectors;
     const struct collection_settings *settings;
     uint64_t count;
+    bool as_npy;
+    struct npy_reply npy;
 };
 
 /* false: the call has been ended. */
@@ -40,10 +44,12 @@ static bool put_record(struct records *records, uint64_t slot)
 {
     struct call *call = records->call;
     struct point_row row;
-    if (records->count > 0)
+    if (records->count > 0 && !records->as_npy)
         text_puts(&call->out, ",");
     enum error error = view_point(&call->view, slot, &row);
-    if (error == OK)
+    if (error == OK && records->as_npy)
+        error = npy_reply_put(&records->npy, call, slot, &row, NULL);
+    else if (error == OK)
         error = selectors_put_record(&records->selectors, &call->view, slot, &row,
                                      records->settings, NULL, &call->out);
     if (error == OK && ++records->count % DEADLINE_RECORDS == 0)
@@ -61,6 +67,28 @@ static void records_begin(struct records *records, struct call *call)
         .selectors = {.payload = SELECT_ALL, .vector = SELECT_NONE},
         .settings = collection_settings(call->collection),
     };
+}
+
+/* In an envelope, with text before the records, or as matrices. false: the call has been ended. */
+static bool records_open(struct records *records, const char *text)
+{
+    struct call *call = records->call;
+    records->as_npy = npy_reply_wanted(call->request);
+    if (records->as_npy)
+        return npy_reply_begin(&records->npy, call, &records->selectors, false);
+    text_puts(call_result(call), text);
+    return true;
+}
+
+static void records_close(struct records *records, const char *text)
+{
+    struct call *call = records->call;
+    if (records->as_npy) {
+        npy_reply_end(&records->npy, call);
+        return;
+    }
+    text_puts(&call->out, text);
+    call_ok(call);
 }
 
 static bool read_selector(struct records *records, struct body *body, struct span key,
@@ -144,11 +172,11 @@ void api_points_retrieve(struct call *call)
     }
     if (!call_view(call))
         return;
-    text_puts(call_result(call), "[");
-    if (!put_listed(&records, &list))
+    if (!records_open(&records, "["))
         return;
-    text_puts(&call->out, "]");
-    call_ok(call);
+    if (put_listed(&records, &list))
+        records_close(&records, "]");
+    npy_reply_release(&records.npy);
 }
 
 /* ---- GET /collections/{c}/points/{id} ---- */
@@ -156,10 +184,8 @@ void api_points_retrieve(struct call *call)
 static void fail_missing(struct call *call, const struct point_id *id)
 {
     struct text name = {0};
-    text_point_id(&name, id);
-    bool quoted = id->kind == POINT_ID_UUID;
-    const char *shown = arena_format(call->arena, "%.*s", (int)(name.bytes - (quoted ? 2 : 0)),
-                                     name.data + (quoted ? 1 : 0));
+    text_point_id_bare(&name, id);
+    const char *shown = arena_format(call->arena, "%.*s", (int)name.bytes, name.data);
     text_release(&name);
     call_fail(call, 404, "Not found: Point with id %s does not exists!", shown);
 }
@@ -286,14 +312,17 @@ static void scroll_in_order(struct records *records, struct body *body, struct s
         call_fail_error(call, error);
         return;
     }
-    text_puts(call_result(call), "{\"points\":[");
-    for (size_t i = 0; i < list.count; i++) {
-        if (!put_record(records, list.items[i].slot))
-            return;
-        text_order_value_into(&call->out, &list.values[i]);
+    if (!records_open(records, "{\"points\":["))
+        return;
+    bool good = true;
+    for (size_t i = 0; i < list.count && good; i++) {
+        good = put_record(records, list.items[i].slot);
+        if (good && !records->as_npy)
+            text_order_value_into(&call->out, &list.values[i]);
     }
-    text_puts(&call->out, "],\"next_page_offset\":null}");
-    call_ok(call);
+    if (good)
+        records_close(records, "],\"next_page_offset\":null}");
+    npy_reply_release(&records->npy);
 }
 
 /* What a page ends with: the point behind it, if there is one. */
@@ -328,6 +357,26 @@ static bool put_page(struct records *records, const struct scroll *scroll, struc
     return false;
 }
 
+/* Where the next page begins: in the envelope, or in a header beside matrices. */
+static void end_page(struct records *records, const struct page_end *end)
+{
+    struct call *call = records->call;
+    struct text next = {0};
+    if (records->as_npy && end->more) {
+        text_point_id(&next, &end->next); /* as JSON: no control characters in a header */
+        call->headers =
+            arena_format(call->arena, NEXT_PAGE_HEADER ": %.*s\r\n", (int)next.bytes, next.data);
+    } else if (!records->as_npy) {
+        text_puts(&next, "],\"next_page_offset\":");
+        if (end->more)
+            text_point_id(&next, &end->next);
+        text_puts(&next, end->more ? "}" : "null}");
+    }
+    text_put(&next, "", 1);
+    records_close(records, next.data);
+    text_release(&next);
+}
+
 void api_points_scroll(struct call *call)
 {
     struct body body;
@@ -348,19 +397,14 @@ void api_points_scroll(struct call *call)
         scroll_in_order(&records, &body, &scroll);
         return;
     }
+    if (!records_open(&records, "{\"points\":["))
+        return;
     /* Not in the arena: a page that cannot be put has ended the call, arena and all. */
     struct point_walk *walk = allocate(sizeof *walk);
-    text_puts(call_result(call), "{\"points\":[");
     bool good = put_page(&records, &scroll, walk, &end);
     point_walk_end(walk);
     free(walk);
-    if (!good)
-        return;
-    text_puts(&call->out, "],\"next_page_offset\":");
-    if (end.more)
-        text_point_id(&call->out, &end.next);
-    else
-        text_puts(&call->out, "null");
-    text_puts(&call->out, "}");
-    call_ok(call);
+    if (good)
+        end_page(&records, &end);
+    npy_reply_release(&records.npy);
 }

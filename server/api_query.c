@@ -10,6 +10,7 @@
 #include "server/api_points.h"
 #include "server/config.h"
 #include "server/handlers.h"
+#include "server/npy_reply.h"
 
 /* ---- a query call ---- */
 
@@ -212,6 +213,34 @@ static bool run(struct query_call *query_call, const struct query_request *query
     return good;
 }
 
+/* The same as matrices; a batch has no such reply. */
+static void run_npy(struct query_call *query_call, const struct query_request *query)
+{
+    struct call *call = query_call->call;
+    struct arena arena;
+    struct scored_list result;
+    struct npy_reply reply;
+    bool degraded;
+    if (!npy_reply_begin(&reply, call, &query->selectors, true))
+        return; /* nothing is looked up yet */
+    arena_init(&arena);
+    bool good = query_call_run(query_call, &query->root, &arena, &result, &degraded);
+    for (size_t i = 0; good && i < result.count; i++) {
+        struct point_row row;
+        enum error error = view_point(&call->view, result.items[i].slot, &row);
+        if (error == OK)
+            error = npy_reply_put(&reply, call, result.items[i].slot, &row, &result.items[i].score);
+        good = error == OK ? query_call_fits(query_call, 0) : query_call_fail(query_call, error);
+    }
+    arena_release(&arena);
+    if (good) {
+        set_timing(query_call);
+        query_lookups_release(&query_call->lookups);
+        npy_reply_end(&reply, call);
+    }
+    npy_reply_release(&reply);
+}
+
 /* ---- handlers ---- */
 
 static bool read_one(struct query_call *query_call, query_read *read, struct query_request *query)
@@ -232,6 +261,10 @@ void query_call_one(struct call *call, query_read *read, bool bare)
     }
     if (!call_view(call))
         return;
+    if (npy_reply_wanted(call->request)) {
+        run_npy(&query_call, &query);
+        return;
+    }
     (void)call_result(call);
     if (run(&query_call, &query, bare))
         query_call_ok(&query_call);

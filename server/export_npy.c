@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "index/point_walk.h"
+#include "server/npy.h"
 
-#define NPY_HEAD_BYTES 128u /* room for any shape; a multiple of 64, as the format asks for */
 #define SPOOL_BUFFER_BYTES ((size_t)1024 * 1024)
 #define SPOOL_CHECK_BYTES ((uint64_t)64 * 1024 * 1024) /* between two looks at the free space */
 
@@ -77,21 +77,6 @@ static enum error spool_put(struct spool *spool, const void *data, size_t bytes)
     return OK;
 }
 
-/* ---- heads ---- */
-
-/* shape: "(7, 3)" or "(7,)". */
-static void format_head(char head[NPY_HEAD_BYTES], const char *type, const char *shape)
-{
-    memset(head, ' ', NPY_HEAD_BYTES);
-    memcpy(head, "\x93NUMPY\x01\x00", 8);
-    store16(head + 8, NPY_HEAD_BYTES - 10);
-    char text[NPY_HEAD_BYTES];
-    const int bytes = snprintf(
-        text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", type, shape);
-    memcpy(head + 10, text, (size_t)bytes); /* at most 90 bytes with two 20-digit numbers */
-    head[NPY_HEAD_BYTES - 1] = '\n';
-}
-
 /* ---- rows ---- */
 
 struct rows {
@@ -106,17 +91,6 @@ struct rows {
 
 typedef enum error put_row(struct rows *rows, uint64_t slot, const struct point_row *row);
 
-static struct text id_text(const struct point_id *id)
-{
-    struct text text = {0};
-    text_point_id(&text, id);
-    if (id->kind != POINT_ID_NUMBER) { /* without its quotes */
-        text.bytes -= 2;
-        memmove(text.data, text.data + 1, text.bytes);
-    }
-    return text;
-}
-
 static enum error put_vector(struct rows *rows, uint64_t slot, const struct point_row *row)
 {
     const struct view *view = &rows->call->view;
@@ -126,7 +100,8 @@ static enum error put_vector(struct rows *rows, uint64_t slot, const struct poin
         error = vector_row_check(view, rows->export->vector, &stored);
     if (error != OK)
         return error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error;
-    struct text text = id_text(&row->id);
+    struct text text = {0};
+    text_point_id_bare(&text, &row->id);
     rows->longest_id = text.bytes > rows->longest_id ? text.bytes : rows->longest_id;
     rows->all_numbers = rows->all_numbers && row->id.kind == POINT_ID_NUMBER;
     text_release(&text);
@@ -142,7 +117,8 @@ static enum error put_id(struct rows *rows, uint64_t slot, const struct point_ro
         return spool_put(rows->spool, &number, sizeof number);
     }
     static const uint8_t zeros[64];
-    struct text text = id_text(&row->id);
+    struct text text = {0};
+    text_point_id_bare(&text, &row->id);
     enum error error = spool_put(rows->spool, text.data, text.bytes);
     for (size_t n, left = rows->row_bytes - text.bytes; left > 0 && error == OK; left -= n) {
         n = left < sizeof zeros ? left : sizeof zeros;
@@ -188,7 +164,7 @@ static enum error spool_vectors(struct rows *rows, uint32_t dim)
     if (error != OK)
         return error;
     snprintf(shape, sizeof shape, "(%" PRIu64 ", %" PRIu32 ")", rows->count, dim);
-    format_head(head, "<f4", shape);
+    npy_head(head, "<f4", shape);
     return pwrite(rows->spool->file, head, sizeof head, 0) == (ssize_t)sizeof head ? OK : ERROR_IO;
 }
 
@@ -198,7 +174,7 @@ static enum error spool_ids(struct rows *rows)
     rows->row_bytes = rows->longest_id;
     snprintf(shape, sizeof shape, "(%" PRIu64 ",)", rows->count);
     snprintf(type, sizeof type, "|S%zu", rows->longest_id);
-    format_head(head, rows->all_numbers ? "<u8" : type, shape);
+    npy_head(head, rows->all_numbers ? "<u8" : type, shape);
     enum error error = spool_put(rows->spool, head, sizeof head);
     if (error == OK)
         error = each_row(rows, put_id);

@@ -128,8 +128,11 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
         "fails) at address 0x";
     static const char after[] = "; `kith verify` tells which collection\n";
     char address[16];
-    (void)number;
     (void)context;
+    if (info->si_code != BUS_ADRERR) { /* no page of a file: crash as any program does */
+        signal(number, SIG_DFL);
+        return;
+    }
     put_hex(address, (uintptr_t)info->si_addr);
     ssize_t written = write(STDERR_FILENO, before, sizeof before - 1);
     written += write(STDERR_FILENO, address, sizeof address);

@@ -11,6 +11,7 @@
  * before the brace or none. */
 #include "server/npy.h"
 
+#include <assert.h>
 #include <float.h>
 #include <math.h>
 #include <stdarg.h>
@@ -323,4 +324,19 @@ bool npy_row(const struct npy_header *header, const uint8_t *row, float *out, ui
         return true;
     }
     return false;
+}
+
+/* ---- writing ---- */
+
+void npy_head(char head[NPY_HEAD_BYTES], const char *type, const char *shape)
+{
+    char text[NPY_HEAD_BYTES];
+    memset(head, ' ', NPY_HEAD_BYTES);
+    memcpy(head, MAGIC "\x01\x00", MAGIC_BYTES + 2);
+    store16(head + MAGIC_BYTES + 2, NPY_HEAD_BYTES - 10);
+    const int bytes = snprintf(
+        text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", type, shape);
+    assert(bytes > 0 && (size_t)bytes < NPY_HEAD_BYTES - 10);
+    memcpy(head + 10, text, (size_t)bytes);
+    head[NPY_HEAD_BYTES - 1] = '\n';
 }

@@ -26,4 +26,11 @@ struct npy_header npy_floats(uint32_t dim);
  * a float32; *bad its column. */
 bool npy_row(const struct npy_header *header, const uint8_t *row, float *out, uint32_t *bad);
 
+/* ---- writing ---- */
+
+#define NPY_HEAD_BYTES 128u /* room for any shape; a multiple of 64, as the format asks for */
+/* The header of an array in C order. type: as NumPy writes it, "<f4"; shape: "(7, 3)" or "(7,)";
+ * both together at most 64 bytes. */
+void npy_head(char head[NPY_HEAD_BYTES], const char *type, const char *shape);
+
 #endif

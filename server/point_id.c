@@ -54,22 +54,28 @@ bool api_read_id(struct json *json, struct point_id *id)
                                                             : "(nothing)"));
 }
 
-void text_point_id(struct text *text, const struct point_id *id)
+void text_point_id_bare(struct text *text, const struct point_id *id)
 {
     if (id->kind == POINT_ID_NUMBER) {
         text_u64(text, load64_big(id->bytes));
         return;
     }
     static const char digits[] = "0123456789abcdef";
-    char out[38];
+    char out[36];
     size_t bytes = 0;
-    out[bytes++] = '"';
     for (size_t i = 0; i < 16; i++) {
         if (i == 4 || i == 6 || i == 8 || i == 10)
             out[bytes++] = '-';
         out[bytes++] = digits[id->bytes[i] >> 4];
         out[bytes++] = digits[id->bytes[i] & 15];
     }
-    out[bytes++] = '"';
     text_put(text, out, bytes);
+}
+
+void text_point_id(struct text *text, const struct point_id *id)
+{
+    const char *quote = id->kind == POINT_ID_NUMBER ? "" : "\"";
+    text_puts(text, quote);
+    text_point_id_bare(text, id);
+    text_puts(text, quote);
 }

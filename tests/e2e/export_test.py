@@ -236,6 +236,88 @@ class Streams(unittest.TestCase):
         f.close()
 
 
+class Replies(unittest.TestCase):
+    """Retrieve, scroll and query as matrices, by Accept."""
+
+    def arrays(self, path, body, accept="application/x-npy"):
+        connection = SERVER.connection()
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json", "Accept": accept})
+        reply = connection.getresponse()
+        data = reply.read()
+        headers = dict(reply.getheaders())
+        connection.close()
+        if reply.status != 200:
+            return reply.status, json.loads(data)["status"]["error"], headers
+        self.assertEqual(headers["Content-Type"], "application/x-npy")
+        stream, arrays = io.BytesIO(data), []
+        while stream.tell() < len(data):
+            arrays.append(np.load(stream, allow_pickle=False))
+        return reply.status, arrays, headers
+
+    def json(self, path, body):
+        status, reply = SERVER.request("POST", path, body)
+        self.assertEqual(status, 200, reply)
+        return reply["result"]
+
+    @classmethod
+    def setUpClass(cls):
+        assert SERVER.request("PUT", "/collections/mx", {"vectors": {
+            "a": {"size": 3, "distance": "Dot"}, "b": {"size": 2, "distance": "Euclid"}},
+            "sparse_vectors": {"s": {}}})[0] == 200
+        points = [{"id": i, "vector": {"a": [i, 1, -i / 4], "b": [i, 2]}} for i in range(1, 8)]
+        del points[3]["vector"]["a"]
+        assert SERVER.request("PUT", "/collections/ux", {"vectors": {"size": 2, "distance": "Dot"}})[0] == 200
+        assert SERVER.request("PUT", "/collections/mx/points?wait=true", {"points": points})[0] == 200
+
+    def test_retrieve(self):
+        body = {"ids": [7, 99, 4, 1], "with_vector": ["a"]}
+        _, (vectors, ids), _ = self.arrays("/collections/mx/points", body)
+        self.assertEqual((vectors.dtype.str, ids.dtype.str, ids.tolist()), ("<f4", "<u8", [7, 4, 1]))
+        self.assertEqual(vectors[[0, 2]].tolist(), [[7, 1, -1.75], [1, 1, -0.25]])
+        self.assertTrue(np.isnan(vectors[1]).all())
+        _, (vectors, ids), _ = self.arrays("/collections/mx/points", {"ids": [], "with_vector": ["b"]})
+        self.assertEqual((vectors.shape, ids.shape), ((0, 2), (0,)))
+
+    def test_query_and_its_json_agree(self):
+        path, body = "/collections/mx/points/query", {"query": [1, 0, 0], "using": "a", "limit": 4, "with_vector": ["a"]}
+        _, (vectors, ids, scores), headers = self.arrays(path, body, "text/html, application/X-NPY;q=0.9")
+        points = self.json(path, body)["points"]
+        self.assertEqual(ids.tolist(), [p["id"] for p in points])
+        self.assertEqual(scores.tolist(), [p["score"] for p in points])
+        self.assertEqual(vectors.tolist(), [p["vector"]["a"] for p in points])
+        self.assertIn("Server-Timing", headers)
+
+    def test_scroll_by_pages(self):
+        body, got = {"limit": 3, "with_vector": ["b"]}, []
+        for _ in range(3):
+            _, (vectors, ids), headers = self.arrays("/collections/mx/points/scroll", body)
+            got += zip(ids.tolist(), vectors.tolist())
+            offset = headers.get("X-Kith-Next-Page-Offset")
+            if offset is None:
+                break
+            body["offset"] = json.loads(offset)
+        self.assertEqual(got, [(i, [i, 2]) for i in range(1, 8)])
+
+    def test_uuids(self):
+        assert SERVER.request("PUT", "/collections/ux/points?wait=true", {"points": [
+            {"id": 5, "vector": [1, 2]}, {"id": UUID, "vector": [3, 4]}]})[0] == 200
+        _, (vectors, ids), headers = self.arrays("/collections/ux/points/scroll", {"limit": 1})
+        self.assertEqual((ids.tolist(), json.loads(headers["X-Kith-Next-Page-Offset"])), ([5], UUID))
+        _, (vectors, ids, scores), _ = self.arrays("/collections/ux/points/query", {"query": [1, 1]})
+        self.assertEqual((ids.tolist(), scores.tolist()), ([UUID.encode(), b"5"], [7, 3]))
+        self.assertEqual(vectors.tolist(), [[3, 4], [1, 2]])
+
+    def test_refused(self):
+        for selector, text in [(True, "are 3: name one"), (["a", "b"], "are 2: name one"), (["s"], "`s` is not dense")]:
+            status, error, _ = self.arrays("/collections/mx/points/scroll", {"with_vector": selector})
+            self.assertEqual(status, 400)
+            self.assertIn(text, error)
+        status, error, _ = self.arrays("/collections/nowhere/points/scroll", {})
+        self.assertEqual(status, 404)
+        status, _, headers = self.arrays("/collections/ux/points/query", {"query": [1, 1, 1]})
+        self.assertEqual((status, headers["Content-Type"]), (400, "application/json"))
+
+
 if __name__ == "__main__":
     outcome = unittest.main(exit=False, verbosity=1).result
     bad = len(outcome.failures) + len(outcome.errors)
