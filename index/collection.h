@@ -47,6 +47,7 @@ struct collection {
     atomic_bool looked_at;             /* collection_first_look has said so */
     struct environment *environment;   /* owned; NULL only while a closed collection is deleted */
     struct reclaim_sweep sweep;
+    struct compaction *compaction; /* under way, or NULL; the writer thread's */
     _Atomic uint64_t meters[2];
     _Atomic(struct kept_config *) config; /* owned, and the older ones; by the writer thread */
     /* of database.c, under its mutex */

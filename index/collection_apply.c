@@ -47,6 +47,9 @@ void apply_scratch_free(struct apply_scratch *scratch)
 static enum error apply_begin(struct apply *apply)
 {
     struct collection *collection = apply->collection;
+    if (collection->compaction != NULL) {
+        return ERROR_BUSY; /* the copy would not have it */
+    }
     enum error error = write_begin(collection->environment, &apply->write);
     if (error != OK) {
         return error;

@@ -37,6 +37,7 @@
 #include "index/centre_table.h"
 #include "index/plan.h"
 #include "index/recall.h"
+#include "storage/compact.h"
 #include "index/utf8.h"
 
 #define SETTINGS_FORMAT 2
@@ -406,6 +407,7 @@ static void open_vectors(struct collection *collection, struct vector_shape *sha
 
 static void collection_free(struct collection *collection)
 {
+    compaction_end(collection->compaction);
     environment_close(collection->environment);
     config_free(atomic_load(&collection->config));
     close_vectors(collection);

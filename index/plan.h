@@ -64,8 +64,8 @@ size_t plan_bytes(const struct plan *plan); /* that it writes */
 void plan_free(struct plan *plan);          /* accepts NULL */
 
 /* One transaction, one commit. Writer thread. ERROR_BUSY: a reader has been holding an older
- * version for over a second (maintenance rests, or the file would grow), or the plan is stale: plan
- * anew later. */
+ * version for over a second (maintenance rests, or the file would grow), the collection is being
+ * compacted, or the plan is stale: plan anew later. */
 enum error collection_apply_plan(struct collection *collection, const struct plan *plan) MUST_CHECK;
 
 /* Plan and apply on this thread, which must be the writer's, until nothing is due or `steps_max`

@@ -106,7 +106,8 @@ static enum error apply_in(struct write *write, const struct collection_vector *
 
 enum error collection_apply_plan(struct collection *collection, const struct plan *plan)
 {
-    if (environment_oldest_reader_ns(collection->environment) > READER_AGE_MAX_NS) {
+    if (collection->compaction != NULL ||
+        environment_oldest_reader_ns(collection->environment) > READER_AGE_MAX_NS) {
         return ERROR_BUSY;
     }
     if (plan->kind == PLAN_SEAL) {

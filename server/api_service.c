@@ -176,6 +176,10 @@ static void put_writer(struct text *out, struct service *service)
 {
     struct writer_figures figures;
     writer_figures_get(service->writer, &figures);
+    put_figure(out, "compactions_total", "counter", "files of collections written anew",
+               (double)figures.compactions);
+    put_figure(out, "compacted_bytes_total", "counter", "bytes they gave back",
+               (double)figures.compacted_bytes);
     put_figure(out, "write_queue_points", "gauge", "points waiting to be written",
                (double)figures.queue_points);
     put_figure(out, "commits_total", "counter", "committed groups", (double)figures.commits);

@@ -13,12 +13,13 @@ call_handler api_telemetry;                                                    /
 call_handler api_metrics;                                                      /* GET /metrics */
 
 /* api_collections.c */
-call_handler api_collections_list;  /* GET    /collections */
-call_handler api_collection_create; /* PUT    /collections/{c} */
-call_handler api_collection_info;   /* GET    /collections/{c} */
-call_handler api_collection_exists; /* GET    /collections/{c}/exists */
-call_handler api_collection_update; /* PATCH  /collections/{c}: api_configure.c */
-call_handler api_collection_delete; /* DELETE /collections/{c} */
+call_handler api_collections_list;   /* GET    /collections */
+call_handler api_collection_create;  /* PUT    /collections/{c} */
+call_handler api_collection_info;    /* GET    /collections/{c} */
+call_handler api_collection_exists;  /* GET    /collections/{c}/exists */
+call_handler api_collection_compact; /* POST /collections/{c}/compact: api_compact.c */
+call_handler api_collection_update;  /* PATCH  /collections/{c}: api_configure.c */
+call_handler api_collection_delete;  /* DELETE /collections/{c} */
 
 /* api_aliases.c */
 call_handler api_aliases_change;     /* POST /collections/aliases */

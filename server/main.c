@@ -1,4 +1,4 @@
-/* kith: serve, verify, health, --version, --help. */
+/* kith: serve, verify, compact, health, --version, --help. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -12,6 +12,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "index/compact.h"
+#include "index/plan.h"
 #include "index/verify.h"
 #include "server/serve.h"
 #include "server/version.h"
@@ -31,6 +33,8 @@ static const char usage[] =
     "  kith verify DIR\n"
     "      Check every collection of a data directory that no server has open. Exit 1 and a list\n"
     "      if something does not hold.\n"
+    "  kith compact DIR\n"
+    "      Shrink the files of a data directory that no server has open to what they hold.\n"
     "  kith health [--host ADDR] [--port N] [--config FILE]\n"
     "      Ask a running server whether it is alive. Exit 0 or 1.\n"
     "  kith --version, kith --help\n";
@@ -248,27 +252,88 @@ static int verify_all(struct database *database)
     return problems == 0 ? 0 : 1;
 }
 
-static int command_verify(int argc, char **argv)
+/* Run `work` on the database of a directory that is there, by itself: options come from the
+ * environment only. */
+static int with_database(const char *directory, int (*work)(struct database *database))
 {
     char why[1024] = "";
     struct database *database = NULL;
     struct arguments arguments = {0};
+    config_init(&arguments.config);
+    bool good = config_read_environment(&arguments.config, environ, why, sizeof why);
+    struct database_options options = arguments.config.database;
+    options.storage.reader_count = 1;
+    enum error error = good ? database_open(directory, false, &options, &database, why, sizeof why)
+                            : ERROR_INVALID;
+    config_release(&arguments.config);
+    if (error != OK)
+        return fail(*why == '\0' ? error_text(error) : why);
+    int code = work(database);
+    database_close(database);
+    return code;
+}
+
+static int command_verify(int argc, char **argv)
+{
     if (argc != 2 || argv[1][0] == '-')
         return fail("usage: kith verify DIR");
     verifying = "the catalogue";
     install_verify_handlers();
-    config_init(&arguments.config);
-    struct database_options options = arguments.config.database;
-    options.storage.reader_count = 1;
-    enum error error = config_read_environment(&arguments.config, environ, why, sizeof why)
-                           ? database_open(argv[1], false, &options, &database, why, sizeof why)
-                           : ERROR_INVALID;
-    config_release(&arguments.config);
+    return with_database(argv[1], verify_all);
+}
+
+/* ---- compact ---- */
+
+static enum error compact_steps(struct collection *collection, struct compaction_sizes *sizes)
+{
+    uint64_t steps;
+    bool done = false;
+    enum error error = collection_reclaim_all(collection, 0, &steps);
+    while (error == OK && !done)
+        error = collection_compact(collection, &done, sizes);
+    return error;
+}
+
+/* 1 when it failed. */
+static size_t compact_collection(struct database *database, struct span name)
+{
+    struct collection *collection;
+    struct compaction_sizes sizes = {0};
+    enum error error = collection_acquire_unaliased(database, name, &collection);
+    if (error == OK) {
+        error = compact_steps(collection, &sizes);
+        collection_release(collection);
+    }
+    if (error != OK) {
+        printf("%.*s: not compacted, its file is as it was: %s\n", (int)name.bytes,
+               (const char *)name.data, error_text(error));
+        return 1;
+    }
+    printf("%.*s: %" PRIu64 " bytes, before %" PRIu64 "\n", (int)name.bytes,
+           (const char *)name.data, sizes.bytes_after, sizes.bytes_before);
+    return 0;
+}
+
+static int compact_all(struct database *database)
+{
+    struct arena arena;
+    struct span *names;
+    size_t count, failed = 0;
+    arena_init(&arena);
+    enum error error = database_names(database, &arena, &names, &count);
+    for (size_t i = 0; error == OK && i < count; i++)
+        failed += compact_collection(database, names[i]);
+    arena_release(&arena);
     if (error != OK)
-        return fail(*why == '\0' ? error_text(error) : why);
-    int code = verify_all(database);
-    database_close(database);
-    return code;
+        return fail(error_text(error));
+    return failed == 0 ? 0 : 1;
+}
+
+static int command_compact(int argc, char **argv)
+{
+    if (argc != 2 || argv[1][0] == '-')
+        return fail("usage: kith compact DIR");
+    return with_database(argv[1], compact_all);
 }
 
 /* ---- health ---- */
@@ -376,6 +441,8 @@ int main(int argc, char **argv)
         return command_serve(argc - 1, argv + 1);
     if (strcmp(command, "verify") == 0)
         return command_verify(argc - 1, argv + 1);
+    if (strcmp(command, "compact") == 0)
+        return command_compact(argc - 1, argv + 1);
     if (strcmp(command, "health") == 0)
         return command_health(argc - 1, argv + 1);
     if (strcmp(command, "--version") == 0 || strcmp(command, "version") == 0) {

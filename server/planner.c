@@ -16,6 +16,8 @@
 #define IDLE_AFTER_NS UINT64_C(1000000000)
 #define BUSY_WAIT_NS UINT64_C(100000000) /* a reader is too old: look again */
 #define NICENESS 10
+/* Of maintenance before a compaction: writes that go on make more for ever. */
+#define COMPACT_STEPS_MAX 100000u
 
 struct entry {
     uint8_t *name; /* owned */
@@ -23,6 +25,8 @@ struct entry {
     uint64_t touched_ns, not_before_ns;
     bool settled; /* nothing is due but what waits for it to be idle */
     bool reclaim_next;
+    struct write_job *compact; /* to be handed on once nothing is left to give back, or NULL */
+    uint32_t compact_steps;    /* taken for it */
     struct entry *next;
 };
 
@@ -100,7 +104,8 @@ static void entry_free(struct entry *entry)
 /* When an entry may be looked at. */
 static uint64_t entry_due(const struct entry *entry)
 {
-    const uint64_t idle = entry->settled ? entry->touched_ns + IDLE_AFTER_NS : 0;
+    const bool waits = entry->settled && entry->compact == NULL;
+    const uint64_t idle = waits ? entry->touched_ns + IDLE_AFTER_NS : 0;
     return idle > entry->not_before_ns ? idle : entry->not_before_ns;
 }
 
@@ -126,11 +131,8 @@ static struct entry *entry_new(struct span name)
     return entry;
 }
 
-void planner_touch(struct planner *planner, struct span name)
+static struct entry *list_touch(struct planner *planner, struct span name)
 {
-    if (planner == NULL)
-        return;
-    pthread_mutex_lock(&planner->mutex);
     struct entry *entry = list_find(planner, name);
     if (entry == NULL) {
         entry = entry_new(name);
@@ -140,6 +142,15 @@ void planner_touch(struct planner *planner, struct span name)
     entry->not_before_ns = 0;
     entry->settled = false;
     pthread_cond_signal(&planner->changed);
+    return entry;
+}
+
+void planner_touch(struct planner *planner, struct span name)
+{
+    if (planner == NULL)
+        return;
+    pthread_mutex_lock(&planner->mutex);
+    (void)list_touch(planner, name);
     pthread_mutex_unlock(&planner->mutex);
 }
 
@@ -157,6 +168,19 @@ void planner_measure(struct planner *planner, struct span name)
         pthread_cond_signal(&planner->changed);
     }
     pthread_mutex_unlock(&planner->mutex);
+}
+
+enum error planner_compact(struct planner *planner, struct write_job *job)
+{
+    pthread_mutex_lock(&planner->mutex);
+    struct entry *entry = list_touch(planner, job->name);
+    const enum error error = entry->compact == NULL ? OK : ERROR_EXISTS;
+    if (error == OK) {
+        entry->compact = job;
+        entry->compact_steps = 0;
+    }
+    pthread_mutex_unlock(&planner->mutex);
+    return error;
 }
 
 static void on_applied(void *context, struct collection *collection)
@@ -214,17 +238,25 @@ static uint64_t rest_after(const struct planner *planner, uint64_t spent)
     return percent == 0 ? UINT64_MAX / 4 : spent * (100 - percent) / percent;
 }
 
+/* What a step is to look for. */
+struct stride {
+    bool idle, measure;
+    bool thorough;      /* before a compaction */
+    bool reclaim_first; /* what dead slots give back comes first */
+};
+
 /* Make one plan and have it applied. vector: of collection_plan, or -1 for what dead slots give
  * back. */
 static enum error step_of(struct planner *planner, struct collection *collection, int32_t vector,
-                          bool idle, bool measure, enum plan_state *state)
+                          struct stride stride, enum plan_state *state)
 {
     struct plan *plan;
     const uint64_t began = now_ns();
     enum error error =
-        vector < 0 ? collection_plan_reclaim(collection, planner->reader, false, state, &plan)
-                   : collection_plan(collection, (uint16_t)vector, planner->reader, idle, measure,
-                                     planner->scratch, state, &plan);
+        vector < 0
+            ? collection_plan_reclaim(collection, planner->reader, stride.thorough, state, &plan)
+            : collection_plan(collection, (uint16_t)vector, planner->reader, stride.idle,
+                              stride.measure, planner->scratch, state, &plan);
     pthread_mutex_lock(&planner->mutex);
     const uint64_t spent = now_ns() - began;
     planner->figures.planning_seconds += (double)spent * 1e-9;
@@ -239,31 +271,45 @@ static enum error step_of(struct planner *planner, struct collection *collection
 
 /* One step of the first kind that has one: what dead slots give back comes first every other time,
  * so that neither waits for the other to have nothing to do. *state: PLAN_NOTHING when none has. */
-static enum error step(struct planner *planner, struct collection *collection, bool idle,
-                       bool measure, bool reclaim_first, enum plan_state *state)
+static enum error step(struct planner *planner, struct collection *collection, struct stride stride,
+                       enum plan_state *state)
 {
     const int32_t vectors = (int32_t)collection_settings(collection)->vector_count;
     enum error error = OK;
     *state = PLAN_NOTHING;
-    if (reclaim_first)
-        error = step_of(planner, collection, -1, idle, measure, state);
+    if (stride.reclaim_first)
+        error = step_of(planner, collection, -1, stride, state);
     for (int32_t v = 0; v < vectors && error == OK && *state == PLAN_NOTHING; v++)
-        error = step_of(planner, collection, v, idle, measure, state);
-    if (!reclaim_first && error == OK && *state == PLAN_NOTHING)
-        error = step_of(planner, collection, -1, idle, measure, state);
+        error = step_of(planner, collection, v, stride, state);
+    if (!stride.reclaim_first && error == OK && *state == PLAN_NOTHING)
+        error = step_of(planner, collection, -1, stride, state);
     return error;
 }
 
+/* Is the entry's compaction to be taken from the planner? Then *error is what ends it, or OK: it
+ * goes on to the writer. */
+static bool compact_is_ready(struct entry *entry, enum error *error, enum plan_state state)
+{
+    if (entry->compact == NULL)
+        return false;
+    if (atomic_load(entry->compact->stop))
+        *error = ERROR_CANCELLED;
+    if (*error == ERROR_BUSY)
+        return false;
+    entry->compact_steps++;
+    return *error != OK || state == PLAN_NOTHING || entry->compact_steps >= COMPACT_STEPS_MAX;
+}
+
 /* What becomes of an entry after a step. Under the mutex. */
-static void entry_after(struct planner *planner, struct entry *entry, uint64_t touched, bool idle,
-                        bool measure, enum error error, enum plan_state state)
+static void entry_after(struct planner *planner, struct entry *entry, uint64_t touched,
+                        struct stride stride, enum error error, enum plan_state state)
 {
     list_remove(planner, entry);
     const bool retry = error == ERROR_BUSY;
-    const bool waits = error == OK && state == PLAN_NOTHING && idle && !measure &&
+    const bool waits = error == OK && state == PLAN_NOTHING && stride.idle && !stride.measure &&
                        planner->options.measure_percent > 0;
-    const bool more = error == OK && (state != PLAN_NOTHING || !idle || waits);
-    if (!retry && !more && entry->touched_ns == touched) {
+    const bool more = error == OK && (state != PLAN_NOTHING || !stride.idle || waits);
+    if (!retry && !more && entry->touched_ns == touched && entry->compact == NULL) {
         entry_free(entry); /* all is done, or it cannot be: until it is touched again */
         return;
     }
@@ -276,20 +322,34 @@ static void entry_after(struct planner *planner, struct entry *entry, uint64_t t
     list_append(planner, entry);
 }
 
+static void compact_end(struct planner *planner, struct write_job *job, enum error error)
+{
+    if (error == OK) {
+        writer_continue(planner->writer, job); /* one a collection: bounded */
+        return;
+    }
+    job->error = error;
+    job->done(job);
+}
+
 static void work_on(struct planner *planner, struct entry *entry)
 {
     const uint64_t touched = entry->touched_ns;
     const uint64_t now = now_ns();
-    const bool idle = now - touched >= IDLE_AFTER_NS;
-    const bool measure = now >= planner->measure_after_ns;
+    const struct stride stride = {
+        .idle = entry->compact == NULL && now - touched >= IDLE_AFTER_NS,
+        .measure = entry->compact == NULL && now >= planner->measure_after_ns,
+        .thorough = entry->compact != NULL,
+        .reclaim_first = entry->reclaim_next,
+    };
     const struct span name = entry_name(entry);
+    entry->reclaim_next = !entry->reclaim_next;
     pthread_mutex_unlock(&planner->mutex);
     struct collection *collection = NULL;
     enum plan_state state = PLAN_NOTHING;
     enum error error = collection_acquire_unaliased(planner->database, name, &collection);
     if (error == OK)
-        error = step(planner, collection, idle, measure, entry->reclaim_next, &state);
-    entry->reclaim_next = !entry->reclaim_next;
+        error = step(planner, collection, stride, &state);
     collection_release(collection);
     if (error != OK && error != ERROR_BUSY && error != ERROR_NOT_FOUND) {
         char quoted[300];
@@ -298,7 +358,17 @@ static void work_on(struct planner *planner, struct entry *entry)
                   error_text(error));
     }
     pthread_mutex_lock(&planner->mutex);
-    entry_after(planner, entry, touched, idle, measure, error, state);
+    struct write_job *compact = NULL;
+    if (stride.thorough && compact_is_ready(entry, &error, state)) {
+        compact = entry->compact;
+        entry->compact = NULL;
+    }
+    entry_after(planner, entry, touched, stride, error, state);
+    if (compact != NULL) {
+        pthread_mutex_unlock(&planner->mutex);
+        compact_end(planner, compact, error);
+        pthread_mutex_lock(&planner->mutex);
+    }
 }
 
 static void wait_until(struct planner *planner, uint64_t wake)
@@ -373,6 +443,8 @@ void planner_free(struct planner *planner)
     while (planner->first != NULL) {
         struct entry *entry = planner->first;
         list_remove(planner, entry);
+        if (entry->compact != NULL)
+            compact_end(planner, entry->compact, ERROR_CANCELLED);
         entry_free(entry);
     }
     plan_scratch_free(planner->scratch);

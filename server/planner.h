@@ -25,6 +25,10 @@ struct planner *planner_new(struct database *database, struct writer *writer, ui
 /* There may be something to do for a collection. Any thread. */
 void planner_touch(struct planner *planner, struct span name);
 void planner_measure(struct planner *planner, struct span name);
+/* Give back what the collection's dead points have stored, thoroughly, then hand the job
+ * (WRITE_COMPACT, name and collection set) to the writer. Any thread. ERROR_EXISTS: another is
+ * under way for it; then, and only then, the job is not done(). */
+enum error planner_compact(struct planner *planner, struct write_job *job) MUST_CHECK;
 /* Stops at the next step; the writer must still be running. Accepts NULL. */
 void planner_free(struct planner *planner);
 

@@ -57,6 +57,7 @@ const struct route routes[] = {
     BUILT(PUT, C, WT | ROUTE_TREE, api_collection_create, "Create collection"),
     BUILT(PATCH, C, WT | ROUTE_TREE, api_collection_update, "Update collection"),
     BUILT(DELETE, C, WT, api_collection_delete, "Delete collection"),
+    BUILT(POST, C "/compact", W, api_collection_compact, "Compact collection"),
 
     BUILT(POST, "/collections/aliases", WT | ROUTE_TREE, api_aliases_change, "Change aliases"),
     BUILT(GET, "/aliases", 0, api_aliases_list, "List aliases"),

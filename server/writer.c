@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "index/compact.h"
 #include "index/field.h"
 #include "index/plan.h"
 
@@ -87,7 +88,7 @@ static uint64_t job_points(const struct write_job *job)
 /* Does it wait in its collection's own lane? */
 static bool job_is_of_collection(const struct write_job *job)
 {
-    return job->kind == WRITE_OP || job->kind == WRITE_FIELDS;
+    return job->kind == WRITE_OP || job->kind == WRITE_FIELDS || job->kind == WRITE_COMPACT;
 }
 
 static void job_finish(struct write_job *job, enum error error)
@@ -116,7 +117,8 @@ static void lane_append(struct writer *writer, struct lane *lane)
     writer->last = lane;
 }
 
-static void lane_put(struct writer *writer, struct write_job *job)
+/* front: before the others that wait there. */
+static void lane_put(struct writer *writer, struct write_job *job, bool front)
 {
     struct collection *collection = job_is_of_collection(job) ? job->collection : NULL;
     struct lane *lane = lane_find(writer, collection);
@@ -125,12 +127,13 @@ static void lane_put(struct writer *writer, struct write_job *job)
         lane->collection = collection;
         lane_append(writer, lane);
     }
-    job->next = NULL;
-    if (lane->last == NULL)
+    job->next = front ? lane->first : NULL;
+    if (front || lane->last == NULL)
         lane->first = job;
     else
         lane->last->next = job;
-    lane->last = job;
+    if (!front || lane->last == NULL)
+        lane->last = job;
     writer->queue_points += job_points(job);
     writer->queue_bytes += job->op.bytes;
 }
@@ -184,7 +187,7 @@ static bool submit(struct writer *writer, struct write_job *job, bool always)
     bool doomed = job_is_doomed(writer, job);
     bool room = always || queue_has_room(writer, job);
     if (!doomed && room) {
-        lane_put(writer, job);
+        lane_put(writer, job, false);
         pthread_cond_signal(&writer->filled);
     }
     pthread_mutex_unlock(&writer->mutex);
@@ -405,6 +408,8 @@ static enum error control_delete(struct writer *writer, const struct write_job *
     collection_release(collection);
     while (doomed != NULL) {
         struct write_job *next = doomed->next;
+        if (doomed->kind == WRITE_COMPACT)
+            collection_compact_cancel(doomed->collection); /* it waits for its next step */
         job_finish(doomed, ERROR_NOT_FOUND);
         doomed = next;
     }
@@ -431,8 +436,47 @@ static enum error control_configure(struct writer *writer, struct write_job *job
     return error == OK ? database_configure(writer->database, job->collection, config) : error;
 }
 
+/* Back to the front of its lane, so that nothing is written to the collection between two steps.
+ * ERROR_NOT_FOUND: it is being deleted; ERROR_CANCELLED: the writer is to end. */
+static enum error compact_again(struct writer *writer, struct write_job *job)
+{
+    pthread_mutex_lock(&writer->mutex);
+    enum error error = writer->stopping || atomic_load(job->stop) ? ERROR_CANCELLED
+                       : job_is_doomed(writer, job)               ? ERROR_NOT_FOUND
+                                                                  : OK;
+    if (error == OK)
+        lane_put(writer, job, true);
+    pthread_mutex_unlock(&writer->mutex);
+    return error;
+}
+
+static void compact_run(struct writer *writer, struct write_job *job)
+{
+    bool done;
+    struct compaction_sizes sizes = {0};
+    enum error error = collection_compact(job->collection, &done, &sizes);
+    if (error == OK && !done) {
+        error = compact_again(writer, job);
+        if (error == OK)
+            return;
+        collection_compact_cancel(job->collection);
+    }
+    job->bytes_before = sizes.bytes_before;
+    job->bytes_after = sizes.bytes_after;
+    pthread_mutex_lock(&writer->mutex);
+    writer->figures.compactions += error == OK;
+    if (error == OK)
+        writer->figures.compacted_bytes += sizes.bytes_before - sizes.bytes_after;
+    pthread_mutex_unlock(&writer->mutex);
+    job_finish(job, error);
+}
+
 static void control_run(struct writer *writer, struct write_job *job)
 {
+    if (job->kind == WRITE_COMPACT) {
+        compact_run(writer, job);
+        return;
+    }
     if (job->kind == WRITE_FIELDS) {
         fields_run(writer, job);
         return;

@@ -11,6 +11,8 @@
 #ifndef KITH_SERVER_WRITER_H
 #define KITH_SERVER_WRITER_H
 
+#include <stdatomic.h>
+
 #include "index/database.h"
 
 enum write_kind {
@@ -21,12 +23,14 @@ enum write_kind {
     WRITE_ALIASES,
     WRITE_CONFIGURE,
     WRITE_PLAN,
+    WRITE_COMPACT, /* its file anew (index/compact.h), in steps; its other writes wait meanwhile */
 };
 
 struct write_job { /* the submitter's memory until done() */
     enum write_kind kind;
     struct span name; /* of the collection */
-    /* WRITE_OP, WRITE_FIELDS, WRITE_PLAN, WRITE_CONFIGURE: held by the submitter until done() */
+    /* WRITE_OP, WRITE_FIELDS, WRITE_PLAN, WRITE_CONFIGURE, WRITE_COMPACT: held by the submitter
+     * until done() */
     struct collection *collection;
     struct span op;
     const struct encoded *encoded;
@@ -37,6 +41,7 @@ struct write_job { /* the submitter's memory until done() */
      * writer's thread; *config stays valid until done() */
     enum error (*configure)(struct write_job *job, struct span *config);
     void *context;                      /* of who submits */
+    const atomic_bool *stop;            /* WRITE_COMPACT: it is given up once this is set */
     const struct alias_action *actions; /* WRITE_ALIASES */
     size_t action_count;
     /* out, valid in done() */
@@ -45,8 +50,9 @@ struct write_job { /* the submitter's memory until done() */
     uint32_t points_changed;
     bool missing; /* as in struct apply_item; also with ERROR_NOT_FOUND */
     struct point_id missing_id;
-    bool more;            /* WRITE_FIELDS */
-    size_t action_failed; /* WRITE_ALIASES: the one that error is about */
+    bool more;                          /* WRITE_FIELDS */
+    uint64_t bytes_before, bytes_after; /* WRITE_COMPACT: of the file */
+    size_t action_failed;               /* WRITE_ALIASES: the one that error is about */
     /* Called on a thread of the writer after the commit (or its failure); must not block. One
      * exception: when the collection is being deleted, writer_submit itself calls it with
      * ERROR_NOT_FOUND before it returns true, so hold no lock of yours over writer_submit that
@@ -79,6 +85,7 @@ void writer_free(struct writer *writer); /* finishes the queue first; accepts NU
 
 struct writer_figures {
     uint64_t queue_points, commits, points;
+    uint64_t compactions, compacted_bytes; /* given back by them */
     double commit_seconds;
 };
 void writer_figures_get(struct writer *writer, struct writer_figures *figures);

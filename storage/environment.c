@@ -13,7 +13,6 @@
 /* Versions alive at once. Each pinned one holds back the pages its snapshot needs and a row of the
  * reader table per reader; when that many are pinned, the writer waits for a view to close. */
 #define LIVING_MAX 16u
-#define SPARE_READERS 8u /* of the reader table: mdb_stat and the like */
 
 /* Above these a shape is nonsense: the sizes of 65,536 dims, with room. */
 #define SHAPE_DIM_MAX 65536u
@@ -33,7 +32,7 @@ char *environment_path(const struct store *store, uint64_t directory)
     return path;
 }
 
-static int open_tables(MDB_txn *txn, MDB_dbi tables[TABLE_COUNT], unsigned flags)
+int environment_open_tables(MDB_txn *txn, MDB_dbi tables[TABLE_COUNT], unsigned flags)
 {
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         const int result =
@@ -67,7 +66,7 @@ static int create_tables(MDB_env *env, uint64_t directory, uint32_t chunk_bits)
         return result;
     }
     MDB_dbi tables[TABLE_COUNT];
-    result = open_tables(txn, tables, MDB_CREATE);
+    result = environment_open_tables(txn, tables, MDB_CREATE);
     if (result == 0) {
         result = put_first_record(txn, tables[TABLE_MAIN], directory, chunk_bits);
     }
@@ -117,7 +116,7 @@ static enum error open_handles(struct environment *environment)
     if (result != 0) {
         return error_of_lmdb(result);
     }
-    result = open_tables(txn, environment->tables, 0);
+    result = environment_open_tables(txn, environment->tables, 0);
     if (result != 0) {
         mdb_txn_abort(txn);
         return result == MDB_NOTFOUND ? ERROR_CORRUPT : error_of_lmdb(result);
@@ -243,13 +242,29 @@ static bool nothing_pinned(struct environment *environment)
     return true;
 }
 
+static enum error do_nothing(struct environment *environment, void *context)
+{
+    (void)environment;
+    (void)context;
+    return OK;
+}
+
 enum error environment_reopen(struct environment *environment, uint64_t bytes)
+{
+    return environment_reopen_with(environment, bytes, do_nothing, NULL);
+}
+
+enum error environment_reopen_with(struct environment *environment, uint64_t bytes,
+                                   enum error (*between)(struct environment *environment,
+                                                         void *context),
+                                   void *context)
 {
     const uint64_t before = atomic_load(&environment->map_bytes);
     atomic_store(&environment->current, NULL);
     wait_released(environment, nothing_pinned);
     failpoint("storage-reopen-closed");
     close_map(environment);
+    const enum error between_error = between(environment, context);
     enum error error = open_map(environment, bytes);
     if (error != OK && bytes != before) {
         error = open_map(environment, before);
@@ -259,7 +274,7 @@ enum error environment_reopen(struct environment *environment, uint64_t bytes)
     environment->failed = error != OK;
     pthread_cond_broadcast(&environment->opened);
     pthread_mutex_unlock(&environment->mutex);
-    return error;
+    return error == OK ? between_error : error;
 }
 
 /* ---- opening and closing ---- */
@@ -308,17 +323,22 @@ static struct environment *environment_new(struct store *store, uint64_t directo
     return environment;
 }
 
+uint64_t environment_map_bytes(const struct environment *environment, uint64_t file_bytes)
+{
+    const struct store_options *options = &environment->store->options;
+    return file_bytes > options->map_initial_bytes / 2 ? options->map_max_bytes
+                                                       : options->map_initial_bytes;
+}
+
 /* A map that was grown stays large: the file says so. */
 static uint64_t choose_map_bytes(const struct environment *environment)
 {
-    const struct store_options *options = &environment->store->options;
     char name[DIRECTORY_NAME_BYTES + sizeof "/data.mdb"];
     directory_name(environment->directory, name);
     memcpy(name + DIRECTORY_NAME_BYTES - 1, "/data.mdb", sizeof "/data.mdb");
     struct stat file;
-    const bool large = fstatat(environment->store->collections, name, &file, 0) == 0 &&
-                       (uint64_t)file.st_size > options->map_initial_bytes / 2;
-    return large ? options->map_max_bytes : options->map_initial_bytes;
+    const bool known = fstatat(environment->store->collections, name, &file, 0) == 0;
+    return environment_map_bytes(environment, known ? (uint64_t)file.st_size : 0);
 }
 
 enum error environment_open(struct store *store, uint64_t directory,
@@ -336,6 +356,28 @@ enum error environment_open(struct store *store, uint64_t directory,
     }
     *environment = opened;
     return OK;
+}
+
+enum error environment_check_copy(const struct environment *environment, const char *path,
+                                  const struct counters *counters)
+{
+    struct vector_shape shapes[ENVIRONMENT_VECTORS_MAX];
+    for (uint32_t i = 0; i < environment->vector_count; i++) {
+        shapes[i] = environment->vectors[i].shape;
+    }
+    const struct environment_shape shape = {shapes, environment->vector_count,
+                                            environment->first_slot};
+    struct environment *copy = environment_new(environment->store, environment->directory, &shape);
+    free(copy->path);
+    copy->path = allocate(strlen(path) + 1);
+    memcpy(copy->path, path, strlen(path) + 1);
+    enum error error = open_map(copy, environment->store->options.map_initial_bytes);
+    if (error == OK) {
+        const struct version *version = atomic_load(&copy->current);
+        error = memcmp(&version->counters, counters, sizeof *counters) == 0 ? OK : ERROR_CORRUPT;
+    }
+    environment_close(copy);
+    return error;
 }
 
 void environment_close(struct environment *environment)

@@ -95,6 +95,8 @@ struct version {
     struct version_vector *vectors; /* [vector_count], by number */
 };
 
+#define SPARE_READERS 8u /* of the reader table: mdb_stat and the like */
+
 struct reader_pin {
     _Alignas(64) _Atomic(struct version *) version;
 };
@@ -202,6 +204,19 @@ void environment_publish(struct environment *environment, struct version *versio
 /* Close LMDB and open it again behind the gate, with a map of `bytes` if there is so much address
  * space, else as before; publish what it holds. Waits for the open views. */
 enum error environment_reopen(struct environment *environment, uint64_t bytes) MUST_CHECK;
+/* The same, and `between` the two; its error is passed on, once what there is is open again. */
+enum error environment_reopen_with(struct environment *environment, uint64_t bytes,
+                                   enum error (*between)(struct environment *environment,
+                                                         void *context),
+                                   void *context) MUST_CHECK;
+/* Address space for a file of so many bytes: the largest once the first is half full. */
+uint64_t environment_map_bytes(const struct environment *environment, uint64_t file_bytes);
+/* Is what lies at `path` a whole environment of the same shape with these counters? ERROR_CORRUPT.
+ */
+enum error environment_check_copy(const struct environment *environment, const char *path,
+                                  const struct counters *counters) MUST_CHECK;
+/* mdb_dbi_open of all tables; LMDB's result. */
+int environment_open_tables(MDB_txn *transaction, MDB_dbi tables[TABLE_COUNT], unsigned flags);
 /* Wait until a further version can be made: one that a reader gives back, when as many as there may
  * be are pinned. */
 void environment_wait_for_version(struct environment *environment);

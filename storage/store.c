@@ -161,16 +161,28 @@ static enum error discard_unnamed(void *context, const char *name)
 
 static enum error empty_entry(void *context, const char *name)
 {
-    const struct store *store = context;
-    const enum error error = directory_remove(store->trash, name);
+    const enum error error = directory_remove(*(const int *)context, name);
     (void)error;
     return OK;
+}
+
+/* A copy that was being made when the process ended. */
+static void remove_copies(struct store *store)
+{
+    int copies;
+    if (directory_open(store->directory, "compact", &copies) != OK) {
+        return; /* there was none */
+    }
+    const enum error error = directory_each(store->directory, "compact", empty_entry, &copies);
+    (void)error;
+    close(copies);
 }
 
 /* What a crash between the two steps of a creation or a deletion left behind. */
 static enum error tidy(struct store *store)
 {
     struct tidying tidying = {.store = store};
+    remove_copies(store);
     enum error error = catalog_numbers(store, &tidying.numbers, &tidying.count);
     if (error == ERROR_CORRUPT) {
         return OK; /* what nobody can tell apart stays where it is */
@@ -179,7 +191,8 @@ static enum error tidy(struct store *store)
         error = directory_each(store->directory, "collections", discard_unnamed, &tidying);
     }
     free(tidying.numbers);
-    return error == OK ? directory_each(store->directory, "trash", empty_entry, store) : error;
+    return error == OK ? directory_each(store->directory, "trash", empty_entry, &store->trash)
+                       : error;
 }
 
 /* ---- opening ---- */

@@ -3,6 +3,7 @@
  *     DIR/lock            flock, one kith at a time
  *     DIR/catalog/        LMDB: collection name -> directory number and settings
  *     DIR/collections/N/  LMDB: one collection (16 hex digits)
+ *     DIR/compact/N/      a copy of one under way (compact.h); emptied at start
  *     DIR/trash/          directories the catalogue does not name; emptied at start
  *     DIR/ballast         bytes given back when the disk is full
  *

@@ -310,6 +310,8 @@ def workload(server, acked, seed):
             server.request("POST", "/collections/aliases", {"actions": [
                 {"create_alias": {"collection_name": "other", "alias_name": "one"}},
                 {"rename_alias": {"old_alias_name": "one", "new_alias_name": "two"}}]})
+            server.request("POST", "/collections/other/compact?wait=true")
+            server.request("POST", "/collections/c/compact?wait=true")
             server.request("DELETE", "/collections/other")
     except (OSError, http.client.HTTPException, RuntimeError):
         pass  # it has died; below it is asked how
