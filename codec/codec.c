@@ -39,12 +39,22 @@ struct codec *codec_new_bits(uint32_t dim, uint64_t seed, unsigned first, unsign
     return codec_new_scaled(dim, seed, first, second, SCALE_EDEN, kernels);
 }
 
+/* Columns of 16 bytes: 4 bits of 32 lanes, or at 4 and 8 bits eighths of 8 or 4 dims of theirs. */
+static size_t block_columns(const struct codec *codec)
+{
+    const size_t dims = codec->code_dim;
+    return codec->first_bits == CODE_4   ? (dims + 7) / 8 * 8
+           : codec->first_bits == CODE_8 ? (dims + 3) / 4 * 8
+                                         : (dims * (codec->first_bits == CODE_2 ? 2 : 1) + 3) / 4;
+}
+
 struct codec *codec_new_scaled(uint32_t dim, uint64_t seed, unsigned first, unsigned second,
                                enum code_scale scale, const struct kernels *kernels)
 {
-    assert(scale == SCALE_EDEN || second != CODE_8);
+    assert(scale == SCALE_EDEN || (second != CODE_8 && first != CODE_4 && first != CODE_8));
     assert(dim >= 1 && dim <= CODEC_DIM_MAX);
-    assert(first == CODE_1 || first == CODE_1_5 || first == CODE_2);
+    assert(first == CODE_1 || first == CODE_1_5 || first == CODE_2 || first == CODE_4 ||
+           first == CODE_8);
     assert(second == CODE_NONE || second == CODE_4 || second == CODE_8);
     struct codec *codec = malloc(sizeof *codec);
     if (codec == NULL) {
@@ -60,7 +70,7 @@ struct codec *codec_new_scaled(uint32_t dim, uint64_t seed, unsigned first, unsi
     };
     codec->row_bytes = codec_code_bytes(codec, second);
     codec->pad_square = second == CODE_4 && dim % 2 != 0 ? CODEC_PAD_SQUARE : 0;
-    codec->shape.column_count = ((size_t)codec->code_dim * (first == CODE_2 ? 2 : 1) + 3) / 4;
+    codec->shape.column_count = block_columns(codec);
     codec->shape.block_bytes = codec_block_bytes(codec);
     rotation_init(&codec->rotation, dim, seed, codec->kernels);
     if (first == CODE_1_5) {

@@ -138,9 +138,12 @@ struct code_factors {
  * Owner: the caller, codec_free. Aborts when out of memory; the only function here that allocates.
  */
 struct codec *codec_new(uint32_t dim, uint64_t seed, const struct kernels *kernels);
-/* The same with a first stage (blocks, scanned) of `first` bits, CODE_1, CODE_1_5 or CODE_2, and a
+/* The same with a first stage (blocks, scanned) of `first` bits, any but CODE_NONE, and a
  * second (row codes) of `second`, CODE_NONE, CODE_4 or CODE_8. codec_new: codec_first_bits_for(dim)
- * and CODE_4. Nothing else depends on them: a rotated vector and a centre are float[dim] always. */
+ * and CODE_4. Nothing else depends on them: a rotated vector and a centre are float[dim] always.
+ * A first stage of CODE_4 or CODE_8 scans whole sets at that precision, at the speed of memory: for
+ * who wants few candidates more than short scans. Collections scan 1 or 2 bits, whose candidates
+ * are then looked up as rows of the second stage. */
 struct codec *codec_new_bits(uint32_t dim, uint64_t seed, unsigned first, unsigned second,
                              const struct kernels *kernels);
 /* And with a scale, codec_new_bits: SCALE_EDEN. */
@@ -192,6 +195,13 @@ void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
  *                                           dims in all) or of 2 dims (2 bits), the first lowest
  *     f32 f_mul[32], f32 f_add[32]          low byte of f_mul: the code's own 1 - rho^2
  *     u8 heavy[32]                          2 bits only: share of outer levels, in 1/255
+ *
+ * At 4 and 8 bits ("lane-16", which multiplies where FastScan looks up):
+ *
+ *     u8 group[ceil(bits * dim / 32)][32][4]  of each lane in turn 8 dims: byte k holds the index
+ *                                           of dim k low and of dim 4 + k high; or 4 dims of 8 bits
+ *     f32 f_mul[32], f32 f_add[32]
+ *     f32 norm[32]                          f_mul |L|
  *
  * Empty lanes are all zero. 16-bit factors were tried and left: see codec_internal.h. */
 size_t codec_block_bytes(const struct codec *codec);

@@ -33,6 +33,20 @@ static inline const float *codec_errors(const struct codec *codec, unsigned bits
 /* y[code_dim] of x[dim], zero-extended and rotated once more. work: code_dim floats. */
 void codec_extend(const struct codec *codec, const float *x, float *y, float *work);
 
+/* Whether blocks hold lane-16 codes: levels side by side, and a norm. */
+static inline bool codec_has_lanes(const struct codec *codec)
+{
+    return codec->first_bits == CODE_4 || codec->first_bits == CODE_8;
+}
+
+/* f_mul |L|, behind the factors of a block of lane-16 codes. */
+static inline float codec_lane_norm(const uint8_t *scalars, unsigned lane)
+{
+    float norm;
+    memcpy(&norm, scalars + (2 * CODEC_BLOCK_LANES + lane) * sizeof norm, sizeof norm);
+    return norm;
+}
+
 /* Room for codec_extend behind what else lies in codec_work_bytes. */
 size_t codec_plane_bytes(const struct codec *codec);
 
@@ -53,9 +67,10 @@ struct codec_query {
     double norm;    /* |q| */
     float lut_step; /* ip = lut_step * sum + lut_bias */
     float lut_bias;
-    double lut_error;   /* standard deviation of ip for rounding the table */
-    float row_step;     /* of the integers of the second stage */
-    float row_variance; /* of ip per |L|^2: |q - row_step * integers|^2 / d */
+    double lut_error;               /* standard deviation of ip for rounding the table */
+    float narrow_step;              /* of plain's integers where they meet codes: unbiased */
+    float narrow_variance;          /* of ip per |L|^2: |q - step * plain|^2 / d */
+    float wide_step, wide_variance; /* the same of wide */
     float *rotated;
     float *spread; /* what codes of the first stage are of: rotated, or extended at CODE_1_5 */
     uint8_t *lut;  /* [16 * column_count], and a column of zeros when that is odd */
@@ -63,7 +78,7 @@ struct codec_query {
     float plain_step;
     int8_t *low;   /* [round_to_pad(row_bytes)]: dims of low nibbles */
     int8_t *high;  /* likewise */
-    int16_t *wide; /* [round_to_pad(dim)], at CODE_8 in their place */
+    int16_t *wide; /* [round_to_pad(dim)] where a stage has CODE_8 */
 };
 
 /* Squares above this are not estimated: their sums could leave float. */

@@ -19,8 +19,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define KERNEL_SUM_BLOCK 256u
+/* Bits of 1.0f, and of a float what one of the error's byte is worth: 32 a power of two. */
+#define KERNEL_ROOT_ONE 0x3f800000u
+#define KERNEL_ROOT_SHIFT 18
 /* Byte streams of queries are zero up to a multiple of this, so that no kernel needs a tail. */
 #define KERNEL_PAD 64u
 
@@ -44,23 +48,39 @@ struct magnitudes {
     uint8_t *units; /* rounded to whole units, 0..128 */
 };
 
-/* A block: column_count columns of 16 bytes, f_mul[32], f_add[32] and what else it may hold. */
+/* A block: column_count columns of 16 bytes, f_mul[32], f_add[32] and what else it may hold; of
+ * lane-16 codes, norm[32]. */
 struct block_shape {
     size_t column_count;
     size_t block_bytes;
 };
 
-/* bound = f_mul * (sum * step + bias) + f_add + add; a lane survives unless bound < threshold. */
+/* bound = f_mul * (sum * step + bias) + f_add + add; a lane survives unless bound < threshold.
+ * Lane-16 codes: bound = f_mul * (sum * step) + f_add + add + norm * (root * of_error + of_norm),
+ * root = kernel_root_of(f_mul). */
 struct scan_line {
     float step;
     float bias;
     float add;
     float threshold;
+    float of_error, of_norm;
 };
+
+/* Not less than the square root of the error 2^(-byte/16) in the low byte of f_mul, and at most 6 %
+ * more: the exponent's power of two, and a chord for the rest of the byte. */
+static inline float kernel_root_of(float f_mul)
+{
+    uint32_t bits;
+    float root;
+    memcpy(&bits, &f_mul, sizeof bits);
+    bits = KERNEL_ROOT_ONE - ((bits & 255u) << KERNEL_ROOT_SHIFT);
+    memcpy(&root, &bits, sizeof root);
+    return root;
+}
 
 /* One query's part in a scan. */
 struct scan_task {
-    const uint8_t *lut;
+    const uint8_t *lut; /* of lane-16 codes int8[dims] or int16[dims], zero up to KERNEL_PAD */
     struct scan_line line;
     uint32_t *survivors; /* out, a word a block */
     float *bounds;       /* out, 32 a block; undefined where the lane did not survive */
@@ -158,6 +178,13 @@ struct kernels {
      * with bound +infinity. */
     void (*scan_blocks)(const uint8_t *blocks, size_t block_count, struct block_shape shape,
                         const uint32_t *lanes, const struct scan_task *tasks, size_t task_count);
+
+    /* The same over blocks of lane-16 codes of 4 and of 8 bits: a column_count of 8 for each 8
+     * dims, or each 4. */
+    void (*scan_lanes_4)(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                         const uint32_t *lanes, const struct scan_task *tasks, size_t task_count);
+    void (*scan_lanes_8)(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                         const uint32_t *lanes, const struct scan_task *tasks, size_t task_count);
 
     /* Second stage: nibbles of code_bytes bytes against two int8 streams (zero up to KERNEL_PAD):
      * low nibbles with low[], high ones with high[]. A nibble the vector lacks counts in square as

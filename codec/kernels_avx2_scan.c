@@ -222,6 +222,134 @@ void avx2_scan_blocks(const uint8_t *blocks, size_t block_count, struct block_sh
     }
 }
 
+/* ---- lane-16 codes ---- */
+
+static inline __m256i load_quads(const uint8_t *bytes)
+{
+    int32_t quad;
+    memcpy(&quad, bytes, sizeof quad);
+    return _mm256_set1_epi32(quad);
+}
+
+/* |level| times the query with the level's sign, four dims of a lane added. */
+static inline __m256i lane_products(__m256i nibbles, __m256i levels, __m256i query)
+{
+    const __m256i level = _mm256_shuffle_epi8(levels, nibbles);
+    const __m256i products =
+        _mm256_maddubs_epi16(_mm256_abs_epi8(level), _mm256_sign_epi8(query, level));
+    return _mm256_madd_epi16(products, _mm256_set1_epi16(1));
+}
+
+static inline struct sums lane_sums_4(const uint8_t *codes, size_t code_bytes, const uint8_t *query)
+{
+    const __m256i levels =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)codebook_levels_4));
+    const __m256i mask = _mm256_set1_epi8(15), zero = _mm256_setzero_si256();
+    struct sums sums = {{zero, zero, zero, zero}};
+    for (size_t at = 0; at < code_bytes; at += 128, query += 8) {
+        const __m256i first = load_quads(query), second = load_quads(query + 4);
+        for (size_t i = 0; i < 4; i++) {
+            const __m256i part = load_bytes(codes + at + 32 * i);
+            const __m256i high = _mm256_and_si256(_mm256_srli_epi16(part, 4), mask);
+            const __m256i both =
+                _mm256_add_epi32(lane_products(_mm256_and_si256(part, mask), levels, first),
+                                 lane_products(high, levels, second));
+            sums.of[i] = _mm256_add_epi32(sums.of[i], both);
+        }
+    }
+    return sums;
+}
+
+/* Sums of the levels 2 k + 1: twice those of k, and the query's. */
+static inline struct sums lane_sums_8(const uint8_t *codes, size_t code_bytes, const uint8_t *query)
+{
+    __m256i of_k[8], of_query = _mm256_setzero_si256();
+    for (size_t i = 0; i < 8; i++) {
+        of_k[i] = _mm256_setzero_si256();
+    }
+    for (size_t at = 0; at < code_bytes; at += 128, query += 8) {
+        long long quad;
+        memcpy(&quad, query, sizeof quad);
+        const __m256i four = _mm256_set1_epi64x(quad);
+        of_query = _mm256_add_epi32(of_query, _mm256_madd_epi16(four, _mm256_set1_epi16(1)));
+        for (size_t i = 0; i < 8; i++) {
+            const __m256i k =
+                _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(codes + at + 16 * i)));
+            of_k[i] = _mm256_add_epi32(of_k[i], _mm256_madd_epi16(k, four));
+        }
+    }
+    struct sums sums;
+    of_query = _mm256_add_epi32(of_query, _mm256_shuffle_epi32(of_query, 0xb1));
+    for (size_t i = 0; i < 4; i++) {
+        const __m256i pairs = _mm256_hadd_epi32(of_k[2 * i], of_k[2 * i + 1]);
+        const __m256i in_order = _mm256_permute4x64_epi64(pairs, 0xd8);
+        sums.of[i] = _mm256_add_epi32(_mm256_slli_epi32(in_order, 1), of_query);
+    }
+    return sums;
+}
+
+static inline __m256 lane_bounds_of(__m256i sums, const uint8_t *f_mul,
+                                    const struct scan_line *line)
+{
+    const __m256 mul = load_floats(f_mul), norm = load_floats(f_mul + 64 * sizeof(float));
+    const __m256i byte = _mm256_and_si256(_mm256_castps_si256(mul), _mm256_set1_epi32(255));
+    const __m256 root = _mm256_castsi256_ps(_mm256_sub_epi32(
+        _mm256_set1_epi32(KERNEL_ROOT_ONE), _mm256_slli_epi32(byte, KERNEL_ROOT_SHIFT)));
+    const __m256 ip = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(line->step));
+    const __m256 width =
+        _mm256_mul_ps(norm, _mm256_add_ps(_mm256_mul_ps(root, _mm256_set1_ps(line->of_error)),
+                                          _mm256_set1_ps(line->of_norm)));
+    const __m256 shifted =
+        _mm256_add_ps(_mm256_mul_ps(mul, ip), load_floats(f_mul + 32 * sizeof(float)));
+    const __m256 bound = _mm256_add_ps(_mm256_add_ps(shifted, _mm256_set1_ps(line->add)), width);
+    return _mm256_min_ps(bound, _mm256_set1_ps(INFINITY));
+}
+
+static inline uint32_t lane_bounds(const uint8_t *block, struct block_shape shape,
+                                   const struct scan_task *task, float *bounds, unsigned bits)
+{
+    const size_t code_bytes = shape.column_count * 16;
+    const struct sums sums = bits == 4 ? lane_sums_4(block, code_bytes, task->lut)
+                                       : lane_sums_8(block, code_bytes, task->lut);
+    const __m256 threshold = _mm256_set1_ps(task->line.threshold);
+    uint32_t mask = 0;
+    for (size_t i = 0; i < 4; i++) {
+        const __m256 bound = lane_bounds_of(sums.of[i], block + code_bytes + 32 * i, &task->line);
+        const __m256 kept = _mm256_cmp_ps(bound, threshold, _CMP_GE_OQ);
+        mask |= (uint32_t)_mm256_movemask_ps(kept) << (8 * i);
+        _mm256_storeu_ps(bounds + 8 * i, bound);
+    }
+    return mask;
+}
+
+/* Every task over every block that has a lane wanted. */
+static inline void scan_lanes(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                              const uint32_t *lanes, const struct scan_task *tasks,
+                              size_t task_count, unsigned bits)
+{
+    for (size_t block = 0; block < block_count; block++, blocks += shape.block_bytes) {
+        const uint32_t allowed = lanes != NULL ? lanes[block] : ~0u;
+        for (size_t i = 0; i < task_count; i++) {
+            tasks[i].survivors[block] =
+                allowed == 0 ? 0
+                             : allowed & lane_bounds(blocks, shape, &tasks[i],
+                                                     tasks[i].bounds + block * 32, bits);
+        }
+    }
+}
+
+void avx2_scan_lanes_4(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                       const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
+{
+    scan_lanes(blocks, block_count, shape, lanes, tasks, task_count, 4);
+}
+
+void avx2_scan_lanes_8(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                       const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
+{
+    scan_lanes(blocks, block_count, shape, lanes, tasks, task_count, 8);
+}
+
 /* ---- second stage ---- */
 
 static inline __m256i row_dots(__m256i nibbles, __m256i query, __m256i *squares)

@@ -194,6 +194,187 @@ void avx512_scan_blocks(const uint8_t *blocks, size_t block_count, struct block_
     }
 }
 
+/* ---- lane-16 codes ---- */
+
+#define MOST_LEVEL 104 /* of 4 bits: added to a level, it is not below zero */
+
+static inline __m512i raised_levels(void)
+{
+    return _mm512_broadcast_i32x4(_mm_setr_epi8(0, 25, 42, 56, 68, 79, 89, 99, 109, 119, (char)129,
+                                                (char)140, (char)152, (char)166, (char)183,
+                                                (char)208));
+}
+
+/* What raising the levels adds: MOST_LEVEL times the sum of the query. */
+static inline int32_t raised_by(const uint8_t *query, size_t n)
+{
+    __m512i sums = _mm512_setzero_si512();
+    for (size_t i = 0; i < n; i += 64) {
+        sums = _mm512_dpbusd_epi32(sums, _mm512_set1_epi8(MOST_LEVEL), load_bytes(query + i));
+    }
+    return sum_of_32(sums);
+}
+
+static inline __m512i load_quads(const uint8_t *bytes)
+{
+    int32_t quad;
+    memcpy(&quad, bytes, sizeof quad);
+    return _mm512_set1_epi32(quad);
+}
+
+/* Sums of `count` queries; eight dims of 16 lanes a register. */
+static inline void lane_sums_4(const uint8_t *codes, size_t code_bytes,
+                               const struct scan_task *tasks, size_t count, struct sums *sums)
+{
+    const __m512i raised = raised_levels(), mask = _mm512_set1_epi8(15);
+    for (size_t i = 0; i < count; i++) {
+        const int32_t back = raised_by(tasks[i].lut, code_bytes / 16);
+        sums[i].low = sums[i].high = _mm512_set1_epi32(-back);
+    }
+    for (size_t at = 0; at < code_bytes; at += 128) {
+        const __m512i a = load_bytes(codes + at), b = load_bytes(codes + at + 64);
+        const __m512i a_low = _mm512_shuffle_epi8(raised, _mm512_and_si512(a, mask));
+        const __m512i b_low = _mm512_shuffle_epi8(raised, _mm512_and_si512(b, mask));
+        const __m512i a_high =
+            _mm512_shuffle_epi8(raised, _mm512_and_si512(_mm512_srli_epi16(a, 4), mask));
+        const __m512i b_high =
+            _mm512_shuffle_epi8(raised, _mm512_and_si512(_mm512_srli_epi16(b, 4), mask));
+        for (size_t i = 0; i < count; i++) {
+            const __m512i first = load_quads(tasks[i].lut + at / 16);
+            const __m512i second = load_quads(tasks[i].lut + at / 16 + 4);
+            sums[i].low = _mm512_dpbusd_epi32(sums[i].low, a_low, first);
+            sums[i].high = _mm512_dpbusd_epi32(sums[i].high, b_low, first);
+            sums[i].low = _mm512_dpbusd_epi32(sums[i].low, a_high, second);
+            sums[i].high = _mm512_dpbusd_epi32(sums[i].high, b_high, second);
+        }
+    }
+}
+
+/* Sixteen lanes of two registers that hold two sums a lane, twice that and the query's sum. */
+static inline __m512i lanes_of_pairs(__m512i a, __m512i b, __m512i of_query)
+{
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    const __m512i whole = _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b),
+                                           _mm512_permutex2var_epi32(a, odd, b));
+    return _mm512_add_epi32(_mm512_slli_epi32(whole, 1), of_query);
+}
+
+static inline __m512i sum_of_int16(const uint8_t *query, size_t n)
+{
+    __m512i sums = _mm512_setzero_si512();
+    for (size_t i = 0; i < n; i += 64) {
+        sums = _mm512_dpwssd_epi32(sums, load_bytes(query + i), _mm512_set1_epi16(1));
+    }
+    return _mm512_set1_epi32(sum_of_32(sums));
+}
+
+/* Sums of the levels 2 k + 1: twice those of k, and the query's. Eight lanes a register. */
+static inline void lane_sums_8(const uint8_t *codes, size_t code_bytes,
+                               const struct scan_task *tasks, size_t count, struct sums *sums)
+{
+    __m512i of_k[4][4];
+    for (size_t i = 0; i < 4 * count; i++) {
+        of_k[i / 4][i % 4] = _mm512_setzero_si512();
+    }
+    for (size_t at = 0; at < code_bytes; at += 128) {
+        __m512i k[4];
+        for (size_t part = 0; part < 4; part++) {
+            const void *from = codes + at + 32 * part;
+            k[part] = _mm512_cvtepi8_epi16(_mm256_loadu_si256(from));
+        }
+        for (size_t i = 0; i < count; i++) {
+            long long quad;
+            memcpy(&quad, tasks[i].lut + at / 16, sizeof quad);
+            const __m512i four = _mm512_set1_epi64(quad);
+            for (size_t part = 0; part < 4; part++) {
+                of_k[i][part] = _mm512_dpwssd_epi32(of_k[i][part], k[part], four);
+            }
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const __m512i of_query = sum_of_int16(tasks[i].lut, code_bytes / 16);
+        sums[i].low = lanes_of_pairs(of_k[i][0], of_k[i][1], of_query);
+        sums[i].high = lanes_of_pairs(of_k[i][2], of_k[i][3], of_query);
+    }
+}
+
+static inline uint32_t lane_bounds_of(__m512i sums, const uint8_t *f_mul,
+                                      const struct scan_line *line, float *bounds)
+{
+    const __m512 mul = load_floats(f_mul), norm = load_floats(f_mul + 64 * sizeof(float));
+    const __m512i byte = _mm512_and_si512(_mm512_castps_si512(mul), _mm512_set1_epi32(255));
+    const __m512 root = _mm512_castsi512_ps(_mm512_sub_epi32(
+        _mm512_set1_epi32(KERNEL_ROOT_ONE), _mm512_slli_epi32(byte, KERNEL_ROOT_SHIFT)));
+    const __m512 ip = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_set1_ps(line->step));
+    const __m512 width =
+        _mm512_mul_ps(norm, _mm512_add_ps(_mm512_mul_ps(root, _mm512_set1_ps(line->of_error)),
+                                          _mm512_set1_ps(line->of_norm)));
+    const __m512 shifted =
+        _mm512_add_ps(_mm512_mul_ps(mul, ip), load_floats(f_mul + 32 * sizeof(float)));
+    const __m512 bound =
+        _mm512_min_ps(_mm512_add_ps(_mm512_add_ps(shifted, _mm512_set1_ps(line->add)), width),
+                      _mm512_set1_ps(INFINITY));
+    _mm512_storeu_ps(bounds, bound);
+    return _mm512_cmp_ps_mask(bound, _mm512_set1_ps(line->threshold), _CMP_GE_OQ);
+}
+
+static inline void scan_lane_block(const uint8_t *block, struct block_shape shape, size_t at,
+                                   uint32_t allowed, const struct scan_task *tasks, size_t count,
+                                   unsigned bits)
+{
+    const size_t code_bytes = shape.column_count * 16;
+    const uint8_t *factors = block + code_bytes;
+    struct sums sums[4];
+    if (bits == 4) {
+        lane_sums_4(block, code_bytes, tasks, count, sums);
+    } else {
+        lane_sums_8(block, code_bytes, tasks, count, sums);
+    }
+    for (size_t i = 0; i < count; i++) {
+        float *bounds = tasks[i].bounds + at * 32;
+        const uint32_t low = lane_bounds_of(sums[i].low, factors, &tasks[i].line, bounds);
+        const uint32_t high =
+            lane_bounds_of(sums[i].high, factors + 64, &tasks[i].line, bounds + 16);
+        tasks[i].survivors[at] = allowed & (low | high << 16);
+    }
+}
+
+static inline void scan_lanes(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                              const uint32_t *lanes, const struct scan_task *tasks,
+                              size_t task_count, unsigned bits)
+{
+    for (size_t block = 0; block < block_count; block++, blocks += shape.block_bytes) {
+        const uint32_t allowed = lanes != NULL ? lanes[block] : ~0u;
+        size_t i = 0;
+        for (; allowed == 0 && i < task_count; i++) {
+            tasks[i].survivors[block] = 0;
+        }
+        for (; i + 4 <= task_count; i += 4) {
+            scan_lane_block(blocks, shape, block, allowed, tasks + i, 4, bits);
+        }
+        for (; i + 2 <= task_count; i += 2) {
+            scan_lane_block(blocks, shape, block, allowed, tasks + i, 2, bits);
+        }
+        if (i < task_count) {
+            scan_lane_block(blocks, shape, block, allowed, tasks + i, 1, bits);
+        }
+    }
+}
+
+void avx512_scan_lanes_4(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                         const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
+{
+    scan_lanes(blocks, block_count, shape, lanes, tasks, task_count, 4);
+}
+
+void avx512_scan_lanes_8(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                         const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
+{
+    scan_lanes(blocks, block_count, shape, lanes, tasks, task_count, 8);
+}
+
 /* ---- second stage ---- */
 
 struct row_state {
@@ -241,15 +422,11 @@ static inline __m128i sums_of_four(const __m512i x[4])
     return _mm_add_epi32(_mm256_castsi256_si128(d), _mm256_extracti128_si256(d, 1));
 }
 
-#define MOST_LEVEL 104 /* of 4 bits: added to a level, it is not below zero */
-
 /* Sums of one 64-byte part of a code: levels as they are above the lowest, and their squares. */
 static inline void row_part_add(struct row_state *state, __m512i codes, const int8_t *low,
                                 const int8_t *high)
 {
-    const __m512i raised = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 25, 42, 56, 68, 79, 89, 99, 109, 119, (char)129, (char)140, (char)152,
-                      (char)166, (char)183, (char)208));
+    const __m512i raised = raised_levels();
     const __m512i sizes = _mm512_broadcast_i32x4(
         _mm_setr_epi8(104, 79, 62, 48, 36, 25, 15, 5, 5, 15, 25, 36, 48, 62, 79, 104));
     const __m512i mask = _mm512_set1_epi8(15);
@@ -263,23 +440,13 @@ static inline void row_part_add(struct row_state *state, __m512i codes, const in
     state->squares = _mm512_dpbusd_epi32(state->squares, size_b, size_b);
 }
 
-/* What raising the levels adds: MOST_LEVEL times the sum of the query. */
-static int32_t raised_by(const int8_t *low, const int8_t *high, size_t code_bytes)
-{
-    const __m512i most = _mm512_set1_epi8(MOST_LEVEL);
-    __m512i sums = _mm512_setzero_si512();
-    for (size_t i = 0; i < code_bytes; i += 64) {
-        sums = _mm512_dpbusd_epi32(sums, most, load_bytes(low + i));
-        sums = _mm512_dpbusd_epi32(sums, most, load_bytes(high + i));
-    }
-    return sum_of_32(sums);
-}
-
 /* Four rows at once share the query and the last additions: 14 ns a row of 768 dims, 20 alone. */
 void avx512_rows_sums(const uint8_t *const *codes, size_t count, size_t code_bytes,
                       const int8_t *low, const int8_t *high, struct row_sums *sums)
 {
-    const int32_t raised = count >= 4 ? raised_by(low, high, code_bytes) : 0;
+    const int32_t raised = count >= 4 ? raised_by((const uint8_t *)low, code_bytes) +
+                                            raised_by((const uint8_t *)high, code_bytes)
+                                      : 0;
     const uint32_t padding = 2 * 25 * (uint32_t)(round_to_pad(code_bytes) - code_bytes);
     for (; count >= 4; count -= 4, codes += 4, sums += 4) {
         struct row_state state[4];

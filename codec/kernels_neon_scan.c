@@ -188,6 +188,139 @@ void neon_scan_blocks(const uint8_t *blocks, size_t block_count, struct block_sh
     }
 }
 
+/* ---- lane-16 codes ---- */
+
+static inline int8x16_t load_quads(const uint8_t *bytes)
+{
+    int32_t quad;
+    memcpy(&quad, bytes, sizeof quad);
+    return vreinterpretq_s8_s32(vdupq_n_s32(quad));
+}
+
+static inline void lane_sums_4(const uint8_t *codes, size_t code_bytes, const uint8_t *query,
+                               int32x4_t sums[8])
+{
+    const int8x16_t levels = vld1q_s8(codebook_levels_4);
+    int32x4_t a[8], b[8];
+    for (size_t i = 0; i < 8; i++) {
+        a[i] = b[i] = vdupq_n_s32(0);
+    }
+    for (size_t at = 0; at < code_bytes; at += 128, query += 8) {
+        const int8x16_t first = load_quads(query), second = load_quads(query + 4);
+        for (size_t i = 0; i < 8; i++) {
+            const uint8x16_t part = vld1q_u8(codes + at + 16 * i);
+            const int8x16_t low = vqtbl1q_s8(levels, vandq_u8(part, vdupq_n_u8(15)));
+            const int8x16_t high = vqtbl1q_s8(levels, vshrq_n_u8(part, 4));
+            /* two products: below 2 * 104 * 127 */
+            const int16x8_t lower = vmlal_s8(vmull_s8(vget_low_s8(low), vget_low_s8(first)),
+                                             vget_low_s8(high), vget_low_s8(second));
+            a[i] = vpadalq_s16(a[i], lower);
+            b[i] = vpadalq_s16(b[i], vmlal_high_s8(vmull_high_s8(low, first), high, second));
+        }
+    }
+    for (size_t i = 0; i < 8; i++) {
+        sums[i] = vpaddq_s32(a[i], b[i]);
+    }
+}
+
+/* Sixteen lanes. Sums of the levels 2 k + 1: twice those of k, and the query's. */
+static inline void lane_sums_8(const uint8_t *codes, size_t code_bytes, const uint8_t *query,
+                               int32x4_t sums[4])
+{
+    int32x4_t of_k[16], of_query = vdupq_n_s32(0);
+    for (size_t i = 0; i < 16; i++) {
+        of_k[i] = vdupq_n_s32(0);
+    }
+    for (size_t at = 0; at < code_bytes; at += 128, query += 8) {
+        const int16x4_t four = vreinterpret_s16_u8(vld1_u8(query));
+        of_query = vaddw_s16(of_query, four);
+        for (size_t i = 0; i < 8; i++) {
+            const int16x8_t k = vmovl_s8(vreinterpret_s8_u8(vld1_u8(codes + at + 8 * i)));
+            of_k[2 * i] = vmlal_s16(of_k[2 * i], vget_low_s16(k), four);
+            of_k[2 * i + 1] = vmlal_s16(of_k[2 * i + 1], vget_high_s16(k), four);
+        }
+    }
+    const int32x4_t whole = vdupq_n_s32(vaddvq_s32(of_query));
+    for (size_t i = 0; i < 4; i++) {
+        const int32x4_t four = vpaddq_s32(vpaddq_s32(of_k[4 * i], of_k[4 * i + 1]),
+                                          vpaddq_s32(of_k[4 * i + 2], of_k[4 * i + 3]));
+        sums[i] = vaddq_s32(vshlq_n_s32(four, 1), whole);
+    }
+}
+
+static inline float32x4_t load_factors(const uint8_t *bytes)
+{
+    return vreinterpretq_f32_u8(vld1q_u8(bytes));
+}
+
+static inline float32x4_t lane_bounds_of(int32x4_t sums, const uint8_t *f_mul,
+                                         const struct scan_line *line)
+{
+    const float32x4_t mul = load_factors(f_mul), norm = load_factors(f_mul + 64 * sizeof(float));
+    const uint32x4_t byte = vandq_u32(vreinterpretq_u32_f32(mul), vdupq_n_u32(255));
+    const float32x4_t root = vreinterpretq_f32_u32(
+        vsubq_u32(vdupq_n_u32(KERNEL_ROOT_ONE), vshlq_n_u32(byte, KERNEL_ROOT_SHIFT)));
+    const float32x4_t ip = vmulq_n_f32(vcvtq_f32_s32(sums), line->step);
+    const float32x4_t width =
+        vmulq_f32(norm, vaddq_f32(vmulq_n_f32(root, line->of_error), vdupq_n_f32(line->of_norm)));
+    const float32x4_t shifted =
+        vaddq_f32(vmulq_f32(mul, ip), load_factors(f_mul + 32 * sizeof(float)));
+    const float32x4_t bound = vaddq_f32(vaddq_f32(shifted, vdupq_n_f32(line->add)), width);
+    return vminnmq_f32(bound, vdupq_n_f32(INFINITY));
+}
+
+static inline uint32_t lane_bounds(const uint8_t *block, struct block_shape shape,
+                                   const struct scan_task *task, float *bounds, unsigned bits)
+{
+    const size_t code_bytes = shape.column_count * 16;
+    const uint8_t *factors = block + code_bytes;
+    const float32x4_t threshold = vdupq_n_f32(task->line.threshold);
+    int32x4_t sums[8];
+    uint32_t mask = 0;
+    if (bits == 4) {
+        lane_sums_4(block, code_bytes, task->lut, sums);
+    } else {
+        lane_sums_8(block, code_bytes, task->lut, sums);
+        lane_sums_8(block + 64, code_bytes, task->lut, sums + 4);
+    }
+    for (size_t i = 0; i < 8; i += 2) {
+        const float32x4_t a = lane_bounds_of(sums[i], factors + 16 * i, &task->line);
+        const float32x4_t b = lane_bounds_of(sums[i + 1], factors + 16 * i + 16, &task->line);
+        vst1q_f32(bounds + 4 * i, a);
+        vst1q_f32(bounds + 4 * i + 4, b);
+        mask |= bits_of(vcgeq_f32(a, threshold), vcgeq_f32(b, threshold)) << (4 * i);
+    }
+    return mask;
+}
+
+/* Every task over every block that has a lane wanted. */
+static inline void scan_lanes(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                              const uint32_t *lanes, const struct scan_task *tasks,
+                              size_t task_count, unsigned bits)
+{
+    for (size_t block = 0; block < block_count; block++, blocks += shape.block_bytes) {
+        const uint32_t allowed = lanes != NULL ? lanes[block] : ~0u;
+        for (size_t i = 0; i < task_count; i++) {
+            tasks[i].survivors[block] =
+                allowed == 0 ? 0
+                             : allowed & lane_bounds(blocks, shape, &tasks[i],
+                                                     tasks[i].bounds + block * 32, bits);
+        }
+    }
+}
+
+void neon_scan_lanes_4(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                       const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
+{
+    scan_lanes(blocks, block_count, shape, lanes, tasks, task_count, 4);
+}
+
+void neon_scan_lanes_8(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                       const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
+{
+    scan_lanes(blocks, block_count, shape, lanes, tasks, task_count, 8);
+}
+
 /* ---- second stage ---- */
 
 /* Sums of products of signed bytes whose pairs fit 16 bits. */

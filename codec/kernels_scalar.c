@@ -378,6 +378,83 @@ void scalar_scan_blocks(const uint8_t *blocks, size_t block_count, struct block_
     }
 }
 
+/* Lane-16 codes: byte 4 lane + k of 128 holds dims k and 4 + k of 8, or dim k of 4. */
+static void lane_sums_4(const uint8_t *codes, size_t code_bytes, const int8_t *query, int32_t *sums)
+{
+    for (size_t at = 0; at < code_bytes; at += 128, query += 8) {
+        for (size_t i = 0; i < 128; i++) {
+            const uint8_t byte = codes[at + i];
+            sums[i / 4] += codebook_levels_4[byte & 15] * query[i % 4] +
+                           codebook_levels_4[byte >> 4] * query[4 + i % 4];
+        }
+    }
+}
+
+static void lane_sums_8(const uint8_t *codes, size_t code_bytes, const uint8_t *query,
+                        int32_t *sums)
+{
+    for (size_t at = 0; at < code_bytes; at += 128, query += 4 * sizeof(int16_t)) {
+        int16_t four[4];
+        memcpy(four, query, sizeof four);
+        for (size_t i = 0; i < 128; i++) {
+            sums[i / 4] += (2 * (int8_t)codes[at + i] + 1) * four[i % 4];
+        }
+    }
+}
+
+static uint32_t lane_bounds(const uint8_t *block, struct block_shape shape,
+                            const struct scan_task *task, float *bounds, unsigned bits)
+{
+    const size_t code_bytes = shape.column_count * 16;
+    const uint8_t *factors = block + code_bytes;
+    const struct scan_line *line = &task->line;
+    int32_t sums[32] = {0};
+    uint32_t mask = 0;
+    if (bits == 4) {
+        lane_sums_4(block, code_bytes, (const int8_t *)task->lut, sums);
+    } else {
+        lane_sums_8(block, code_bytes, task->lut, sums);
+    }
+    for (size_t lane = 0; lane < 32; lane++) {
+        const float f_mul = load(factors, lane), norm = load(factors, 64 + lane);
+        const float ip = (float)sums[lane] * line->step;
+        const float width = norm * (kernel_root_of(f_mul) * line->of_error + line->of_norm);
+        float bound = f_mul * ip + load(factors, 32 + lane) + line->add + width;
+        bound = isnan(bound) ? INFINITY : bound;
+        bounds[lane] = bound;
+        mask |= bound >= line->threshold ? 1u << lane : 0;
+    }
+    return mask;
+}
+
+/* Every task over every block that has a lane wanted. */
+static void scan_lanes(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                       const uint32_t *lanes, const struct scan_task *tasks, size_t task_count,
+                       unsigned bits)
+{
+    for (size_t block = 0; block < block_count; block++, blocks += shape.block_bytes) {
+        const uint32_t allowed = lanes != NULL ? lanes[block] : ~0u;
+        for (size_t i = 0; i < task_count; i++) {
+            tasks[i].survivors[block] =
+                allowed == 0 ? 0
+                             : allowed & lane_bounds(blocks, shape, &tasks[i],
+                                                     tasks[i].bounds + block * 32, bits);
+        }
+    }
+}
+
+void scalar_scan_lanes_4(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                         const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
+{
+    scan_lanes(blocks, block_count, shape, lanes, tasks, task_count, 4);
+}
+
+void scalar_scan_lanes_8(const uint8_t *blocks, size_t block_count, struct block_shape shape,
+                         const uint32_t *lanes, const struct scan_task *tasks, size_t task_count)
+{
+    scan_lanes(blocks, block_count, shape, lanes, tasks, task_count, 8);
+}
+
 struct row_sums scalar_row_sums(const uint8_t *code, size_t code_bytes, const int8_t *low,
                                 const int8_t *high)
 {

@@ -16,7 +16,7 @@
     X(isa, subtract) X(isa, residual) X(isa, sign_bits) X(isa, outer_levels) X(isa, grid_levels)   \
     X(isa, magnitudes) X(isa, try_ranks) X(isa, take_ranks)                                        \
     X(isa, largest) X(isa, widest_column) X(isa, fill_lut) X(isa, quantise)                        \
-    X(isa, scan_sums) X(isa, scan_blocks)                                                          \
+    X(isa, scan_sums) X(isa, scan_blocks) X(isa, scan_lanes_4) X(isa, scan_lanes_8)                \
     X(isa, row_sums) X(isa, rows_sums) X(isa, row_sums_8) X(isa, int8_dots)
 /* clang-format on */
 

@@ -17,13 +17,22 @@ static float load_float(const uint8_t *bytes, size_t j)
 
 static size_t lut_bytes(const struct codec *codec)
 {
+    if (codec_has_lanes(codec)) {
+        return 0; /* the query's own integers do */
+    }
     return round_to_pad((codec->shape.column_count + 1) / 2 * 32);
 }
 
-/* Two int8 streams at CODE_4, one of int16 at CODE_8. */
-static size_t row_query_bytes(const struct codec *codec)
+/* Two int8 streams at CODE_4. */
+static size_t nibble_stream_bytes(const struct codec *codec)
 {
-    return 2 * round_to_pad(codec->row_bytes);
+    return codec->second_bits == CODE_4 ? 2 * round_to_pad(codec->row_bytes) : 0;
+}
+
+static size_t wide_bytes(const struct codec *codec)
+{
+    const bool used = codec->first_bits == CODE_8 || codec->second_bits == CODE_8;
+    return used ? round_to_pad(codec->dim) * sizeof(int16_t) : 0;
 }
 
 /* The rotated query; at CODE_1_5 also the extended one. */
@@ -36,7 +45,8 @@ static size_t rotated_count(const struct codec *codec)
 size_t codec_query_bytes(const struct codec *codec)
 {
     return round_to_pad(sizeof(struct codec_query)) + rotated_count(codec) * sizeof(float) +
-           lut_bytes(codec) + round_to_pad(codec->dim) + row_query_bytes(codec);
+           lut_bytes(codec) + round_to_pad(codec->dim) + nibble_stream_bytes(codec) +
+           wide_bytes(codec);
 }
 
 static void query_layout(const struct codec *codec, struct codec_query *query)
@@ -56,7 +66,7 @@ static void query_layout(const struct codec *codec, struct codec_query *query)
     next += round_to_pad(codec->dim);
     query->low = (int8_t *)next;
     query->high = query->low + round_to_pad(codec->row_bytes);
-    query->wide = (void *)next;
+    query->wide = (void *)(next + nibble_stream_bytes(codec));
 }
 
 /* ---- the lookup table of the first stage ---- */
@@ -107,7 +117,7 @@ static float unbiased_step(const struct codec *codec, const struct codec_query *
 /* The same, spread over the streams of low and high nibbles. */
 static void query_fill_nibbles(const struct codec *codec, struct codec_query *query)
 {
-    memset(query->low, 0, row_query_bytes(codec));
+    memset(query->low, 0, nibble_stream_bytes(codec));
     size_t byte = 0;
     for (size_t first = 0; first < codec->dim; first += CODEC_ROW_GROUP) {
         const size_t half = codec_half_group(codec->dim, first), left = codec->dim - first;
@@ -131,15 +141,15 @@ static void query_fill_int16(const struct codec *codec, struct codec_query *quer
     const double most = (double)(INT32_MAX / 255) - (double)codec->dim;
     const double per_step = largest > (double)FLT_MIN ? fmin(32767.0 / largest, most / sum) : 0.0;
     const double step = per_step > 0.0 ? 1.0 / per_step : 0.0;
-    memset(query->wide, 0, row_query_bytes(codec));
+    memset(query->wide, 0, wide_bytes(codec));
     for (uint32_t j = 0; j < codec->dim; j++) {
         const double scaled = (double)rotated[j] * per_step;
         query->wide[j] = (int16_t)(scaled < 0.0 ? scaled - 0.5 : scaled + 0.5);
         const double off = (double)rotated[j] - (double)query->wide[j] * step;
         error += off * off;
     }
-    query->row_step = (float)step;
-    query->row_variance = (float)(error / (double)codec->dim);
+    query->wide_step = (float)step;
+    query->wide_variance = (float)(error / (double)codec->dim);
 }
 
 void codec_query_init(const struct codec *codec, enum metric metric, const float *vector,
@@ -157,12 +167,15 @@ void codec_query_init(const struct codec *codec, enum metric metric, const float
             codec_extend(codec, query->rotated, query->spread,
                          (void *)((uint8_t *)work + codec_plane_bytes(codec)));
         }
-        query_fill_lut(codec, query);
-        query->row_variance = query_fill_plain(codec, query);
-        query->row_step = unbiased_step(codec, query);
+        if (!codec_has_lanes(codec)) {
+            query_fill_lut(codec, query);
+        }
+        query->narrow_variance = query_fill_plain(codec, query);
+        query->narrow_step = unbiased_step(codec, query);
         if (codec->second_bits == CODE_4) {
             query_fill_nibbles(codec, query);
-        } else if (codec->second_bits == CODE_8) {
+        }
+        if (wide_bytes(codec) > 0) {
             query_fill_int16(codec, query);
         }
     }

@@ -32,6 +32,21 @@ static double float_error(const struct codec_query *query, struct centre_terms t
     return FLOAT_SLACK * (2.0 * query->norm + (double)terms.reach);
 }
 
+/* Of the integers that a stage of so many bits, 4 or 8, has the query in: their step, and the
+ * variance of ip per |L|^2, for rounding to them and floats. */
+static float integer_step(const struct codec_query *query, unsigned bits)
+{
+    return bits == CODE_8 ? query->wide_step : query->narrow_step;
+}
+
+static float integer_noise(const struct codec_query *query, unsigned bits,
+                           struct centre_terms terms)
+{
+    const double floats = float_error(query, terms);
+    return (bits == CODE_8 ? query->wide_variance : query->narrow_variance) +
+           (float)(floats * floats);
+}
+
 /* What a code and its scale tell of the residual r. */
 struct residual {
     float error;       /* 1 - rho^2 */
@@ -141,14 +156,30 @@ static double allowed_1(const struct codec *codec, struct centre_terms terms, do
 /* What a scan found, looked at with each code's own half width. */
 struct refinement {
     float epsilon;
-    float allowed; /* in the scan's bounds, per f_mul */
-    float noise;
+    float allowed;           /* in the scan's bounds, per f_mul */
+    float of_error, of_norm; /* of lane-16 codes, as in struct scan_line */
+    float noise;             /* of lane-16 codes per |L|^2 */
     float threshold;
 };
 
-/* |L|^2 of a lane. */
-static float lane_square(const struct codec *codec, const uint8_t *scalars, unsigned lane)
+/* What the scan's bound of a lane has above its estimate. */
+static float lane_allowed(const struct codec *codec, const struct refinement *refinement,
+                          const uint8_t *scalars, unsigned lane, float f_mul)
 {
+    return codec_has_lanes(codec)
+               ? codec_lane_norm(scalars, lane) *
+                     (kernel_root_of(f_mul) * refinement->of_error + refinement->of_norm)
+               : f_mul * refinement->allowed;
+}
+
+/* |L|^2 of a lane. */
+static float lane_square(const struct codec *codec, const uint8_t *scalars, unsigned lane,
+                         float f_mul)
+{
+    if (codec_has_lanes(codec)) {
+        const float length = codec_lane_norm(scalars, lane) / f_mul;
+        return length * length;
+    }
     if (codec->first_bits != CODE_2) {
         return (float)codec->code_dim;
     }
@@ -161,6 +192,8 @@ static uint32_t refine_block(const struct codec *codec, const struct codec_scan 
                              uint32_t lanes, float *bounds)
 {
     const float *errors = codec_errors(codec, codec->first_bits);
+    const bool has_lanes = codec_has_lanes(codec);
+    const float slack = has_lanes ? NORM_SLACK_4 : NORM_SLACK_1;
     uint32_t kept = lanes;
     for (; lanes != 0; lanes &= lanes - 1) {
         const unsigned lane = (unsigned)__builtin_ctz(lanes);
@@ -168,15 +201,15 @@ static uint32_t refine_block(const struct codec *codec, const struct codec_scan 
         if (!(f_mul > 0.0f) || !isfinite(bounds[lane])) {
             continue;
         }
-        const float estimate = bounds[lane] - f_mul * refinement->allowed;
-        const struct residual residual =
-            residual_of(codec, scan->query, codec->first_bits, f_mul,
-                        errors[factor_error_byte(f_mul)], lane_square(codec, scalars, lane));
+        const float code_square = lane_square(codec, scalars, lane, f_mul);
+        const float estimate = bounds[lane] - lane_allowed(codec, refinement, scalars, lane, f_mul);
+        const struct residual residual = residual_of(codec, scan->query, codec->first_bits, f_mul,
+                                                     errors[factor_error_byte(f_mul)], code_square);
         float bias;
         const float across =
-            across_square(scan->query, scan->terms, residual, estimate, NORM_SLACK_1, &bias);
-        const float half_width =
-            half_width_of(codec->code_dim, residual, f_mul, across, refinement->noise);
+            across_square(scan->query, scan->terms, residual, estimate, slack, &bias);
+        const float noise = refinement->noise * (has_lanes ? code_square : 1.0f);
+        const float half_width = half_width_of(codec->code_dim, residual, f_mul, across, noise);
         const float bound = estimate + bias + refinement->epsilon * half_width;
         if (bound < bounds[lane]) {
             bounds[lane] = bound;
@@ -186,21 +219,63 @@ static uint32_t refine_block(const struct codec *codec, const struct codec_scan 
     return kept;
 }
 
-static struct scan_task scan_begin(const struct codec *codec, const struct codec_scan *scan,
-                                   struct refinement *refinement)
+/* The first stage of FastScan codes: every code is taken for the mean one. */
+static struct scan_line fastscan_begin(const struct codec *codec, const struct codec_scan *scan,
+                                       struct refinement *refinement)
 {
     const double noise = noise_1(codec, scan->query, scan->terms);
     const double allowed = allowed_1(codec, scan->terms, (double)scan->epsilon, noise);
-    *refinement = (struct refinement){scan->epsilon, (float)allowed, (float)noise, scan->threshold};
-    return (struct scan_task){
-        .lut = scan->query->lut,
-        .line = {.step = scan->query->lut_step,
-                 .bias = (float)((double)scan->query->lut_bias + allowed),
-                 .add = scan->terms.add,
-                 .threshold = scan->threshold},
-        .survivors = scan->survivors,
-        .bounds = scan->bounds,
-    };
+    refinement->allowed = (float)allowed;
+    refinement->noise = (float)noise;
+    return (struct scan_line){.step = scan->query->lut_step,
+                              .bias = (float)((double)scan->query->lut_bias + allowed)};
+}
+
+/* Of lane-16 codes: each code's own error and all of g. The root of two variances is at most the
+ * sum of theirs. */
+static struct scan_line lanes_begin(const struct codec *codec, const struct codec_scan *scan,
+                                    struct refinement *refinement)
+{
+    const double others = codec->dim > 1 ? (double)(codec->dim - 1) : 1.0;
+    const double epsilon = (double)scan->epsilon;
+    refinement->noise = integer_noise(scan->query, codec->first_bits, scan->terms);
+    refinement->of_error = (float)(epsilon * (double)scan->terms.reach / sqrt(others));
+    refinement->of_norm = (float)(epsilon * sqrt((double)refinement->noise));
+    return (struct scan_line){.step = integer_step(scan->query, codec->first_bits),
+                              .of_error = refinement->of_error,
+                              .of_norm = refinement->of_norm};
+}
+
+static const uint8_t *lut_of(const struct codec *codec, const struct codec_query *query)
+{
+    return codec->first_bits == CODE_4   ? (const uint8_t *)query->plain
+           : codec->first_bits == CODE_8 ? (const uint8_t *)query->wide
+                                         : query->lut;
+}
+
+static struct scan_task scan_begin(const struct codec *codec, const struct codec_scan *scan,
+                                   struct refinement *refinement)
+{
+    *refinement = (struct refinement){.epsilon = scan->epsilon, .threshold = scan->threshold};
+    struct scan_task task = {.lut = lut_of(codec, scan->query),
+                             .line = codec_has_lanes(codec)
+                                         ? lanes_begin(codec, scan, refinement)
+                                         : fastscan_begin(codec, scan, refinement),
+                             .survivors = scan->survivors,
+                             .bounds = scan->bounds};
+    task.line.add = scan->terms.add;
+    task.line.threshold = scan->threshold;
+    return task;
+}
+
+static void scan_with_kernels(const struct codec *codec, const uint8_t *blocks, size_t block_count,
+                              const uint32_t *lanes, const struct scan_task *tasks, size_t count)
+{
+    const struct kernels *kernels = codec->kernels;
+    (codec->first_bits == CODE_4 ? kernels->scan_lanes_4
+     : codec->first_bits == CODE_8
+         ? kernels->scan_lanes_8
+         : kernels->scan_blocks)(blocks, block_count, codec->shape, lanes, tasks, count);
 }
 
 void codec_scan_many(const struct codec *codec, const struct codec_scan *scans, size_t scan_count,
@@ -212,7 +287,7 @@ void codec_scan_many(const struct codec *codec, const struct codec_scan *scans, 
     for (size_t i = 0; i < scan_count; i++) {
         tasks[i] = scan_begin(codec, &scans[i], &refinements[i]);
     }
-    codec->kernels->scan_blocks(blocks, block_count, codec->shape, lanes, tasks, scan_count);
+    scan_with_kernels(codec, blocks, block_count, lanes, tasks, scan_count);
     const uint8_t *scalars = blocks + codec->shape.column_count * 16;
     for (size_t block = 0; block < block_count; block++, scalars += codec->shape.block_bytes) {
         for (size_t i = 0; i < scan_count; i++) {
@@ -236,19 +311,12 @@ void codec_scan_blocks(const struct codec *codec, const struct codec_query *quer
 
 /* ---- second stage ---- */
 
-/* Variance of ip per |L|^2: rounding the query, and floats. */
-static float row_noise(const struct codec_query *query, struct centre_terms terms)
-{
-    const double floats = float_error(query, terms);
-    return query->row_variance + (float)(floats * floats);
-}
-
 /* An estimate and its half width from the sums of a row. */
 static float row_estimate(const struct codec *codec, const struct codec_query *query,
                           const struct centre_terms *terms, float noise, struct row_sums sums,
                           struct code_factors factors, float *half_width)
 {
-    const double ip = (double)query->row_step * (double)sums.dot;
+    const double ip = (double)integer_step(query, codec->second_bits) * (double)sums.dot;
     const float estimate =
         (float)((double)terms->add + (double)factors.f_add + (double)factors.f_mul * ip);
     *half_width = 0.0f;
@@ -281,7 +349,8 @@ float codec_score_row(const struct codec *codec, const struct codec_query *query
         codec->second_bits == CODE_8
             ? codec->kernels->row_sums_8(code, codec->row_bytes, query->wide)
             : codec->kernels->row_sums(code, codec->row_bytes, query->low, query->high);
-    return row_estimate(codec, query, &terms, row_noise(query, terms), sums, factors, half_width);
+    return row_estimate(codec, query, &terms, integer_noise(query, codec->second_bits, terms), sums,
+                        factors, half_width);
 }
 
 static void sum_rows(const struct codec *codec, const struct codec_query *query,
@@ -310,7 +379,7 @@ void codec_score_rows(const struct codec *codec, const struct codec_query *query
                       struct centre_terms terms, const struct codec_row *rows, size_t count,
                       float *estimates, float *half_widths)
 {
-    const float noise = row_noise(query, terms);
+    const float noise = integer_noise(query, codec->second_bits, terms);
     struct row_sums sums[ROWS_AT_ONCE];
     fetch_rows(rows, 0, count < ROWS_AHEAD ? count : ROWS_AHEAD, codec->row_bytes);
     for (size_t first = 0; first < count; first += ROWS_AT_ONCE) {

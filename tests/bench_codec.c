@@ -247,6 +247,64 @@ static void bench_scan(uint32_t dim, unsigned bits, const struct kernels *kernel
 
 /* ---- second and third stage ---- */
 
+#define BATCH 64u
+
+/* codec_score_rows, `count` rows in the order given. */
+static void bench_row_batches(const struct bench *bench, const uint8_t *rows, size_t row_bytes,
+                              const uint32_t *order, size_t count, const char *name,
+                              const char *kernels, const char *place)
+{
+    const struct centre_terms terms = {.add = 0.0f, .reach = 1.0f, .square = 0.0f};
+    struct codec_row batch[BATCH];
+    float estimates[BATCH], half_widths[BATCH];
+    BEST_SECONDS(best, {
+        for (size_t i = 0; i + BATCH <= count; i += BATCH) {
+            for (size_t k = 0; k < BATCH; k++) {
+                const uint8_t *row = rows + order[i + k] * row_bytes;
+                batch[k].code = row;
+                memcpy(&batch[k].factors, row + row_bytes - 8, 8);
+            }
+            codec_score_rows(bench->codec, bench->queries[0], terms, batch, BATCH, estimates,
+                             half_widths);
+            sink += (double)estimates[i % BATCH];
+        }
+    })
+    print_line(name, kernels, bench->dim, place, best * 1e9 / (double)(count / BATCH * BATCH),
+               (double)row_bytes);
+}
+
+/* codec_exact_keys likewise. */
+static void bench_exact_batches(const struct bench *bench, const uint8_t *rows,
+                                const uint32_t *order, size_t count, const char *name,
+                                const char *kernels, const char *place)
+{
+    const size_t row_bytes = bench->dim * sizeof(float);
+    const uint8_t *batch[BATCH];
+    float keys[BATCH];
+    BEST_SECONDS(best, {
+        for (size_t i = 0; i + BATCH <= count; i += BATCH) {
+            for (size_t k = 0; k < BATCH; k++) {
+                batch[k] = rows + order[i + k] * row_bytes;
+            }
+            codec_exact_keys(bench->codec, bench->queries[0], batch, BATCH, keys);
+            sink += (double)keys[i % BATCH];
+        }
+    })
+    print_line(name, kernels, bench->dim, place, best * 1e9 / (double)(count / BATCH * BATCH),
+               (double)row_bytes);
+}
+
+/* 0..count-1 in order, or drawn from them. */
+static uint32_t *order_new(size_t count, bool drawn)
+{
+    uint32_t *order = must_allocate(count * sizeof *order);
+    struct random random = {1};
+    for (size_t i = 0; i < count; i++) {
+        order[i] = (uint32_t)(drawn ? splitmix64(&random.state) % count : i);
+    }
+    return order;
+}
+
 static void bench_rows(uint32_t dim, unsigned bits, const struct kernels *kernels, bool memory)
 {
     struct bench bench = bench_new(dim, CODE_1, bits, kernels);
@@ -293,6 +351,13 @@ static void bench_rows(uint32_t dim, unsigned bits, const struct kernels *kernel
     snprintf(name, sizeof name, "rows %u bit, sums only", bits);
     print_line(name, kernels->name, dim, memory ? "memory" : "cache", kernel * 1e9 / (double)count,
                (double)row_bytes);
+    for (unsigned drawn = 0; drawn < 2; drawn++) {
+        uint32_t *order = order_new(count, drawn != 0);
+        snprintf(name, sizeof name, "rows %u bit, batches%s", bits, drawn != 0 ? ", no order" : "");
+        bench_row_batches(&bench, rows, row_bytes, order, count, name, kernels->name,
+                          memory ? "memory" : "cache");
+        free(order);
+    }
     free(rows);
     bench_free(&bench);
 }
@@ -315,6 +380,13 @@ static void bench_exact(uint32_t dim, const struct kernels *kernels, bool memory
     })
     print_line("exact float32", kernels->name, dim, memory ? "memory" : "cache",
                best * 1e9 / (double)count, (double)row_bytes);
+    for (unsigned drawn = 0; drawn < 2; drawn++) {
+        uint32_t *order = order_new(count, drawn != 0);
+        bench_exact_batches(&bench, rows, order, count,
+                            drawn != 0 ? "exact, batches, no order" : "exact, batches",
+                            kernels->name, memory ? "memory" : "cache");
+        free(order);
+    }
     free(rows);
     bench_free(&bench);
 }
@@ -358,7 +430,7 @@ static void bench_encode(uint32_t dim, const struct kernels *kernels)
 
 static void bench_dim(uint32_t dim)
 {
-    static const unsigned first[] = {CODE_1, CODE_1_5, CODE_2};
+    static const unsigned first[] = {CODE_1, CODE_1_5, CODE_2, CODE_4, CODE_8};
     for (size_t t = 0; kernels_at(t) != NULL; t++) {
         const struct kernels *kernels = kernels_at(t);
         if (!kernels->supported()) {

@@ -364,6 +364,48 @@ static void check_block(uint32_t dim, unsigned bits, struct random *random)
     codec_free(codec);
 }
 
+/* Lane-16 codes: what codec_encode made comes back, other lanes stay, and the norm is f_mul |L|. */
+static void check_lane_block(uint32_t dim, unsigned bits, struct random *random)
+{
+    struct codec *codec = codec_new_bits(dim, 1, bits, CODE_NONE, NULL);
+    const size_t code_bytes = codec_code_bytes(codec, bits);
+    const size_t block_bytes = codec_block_bytes(codec);
+    const size_t group_dims = bits == CODE_4 ? 8 : 4;
+    assert_int_equal(block_bytes, (dim + group_dims - 1) / group_dims * 128 + 384);
+    uint8_t *block = calloc(1, block_bytes), *codes = calloc(32, code_bytes);
+    uint8_t *read = calloc(1, code_bytes);
+    float *x = aligned(dim * sizeof *x);
+    void *work = aligned(codec_work_bytes(codec));
+    struct code_factors factors[32], found;
+    for (size_t i = 0; i < 64; i++) { /* each lane twice, the second time over the first */
+        const unsigned lane = (unsigned)(i * 7 % 32);
+        input_fill(i == 40 ? INPUT_CONSTANT : INPUT_GAUSSIAN, x, dim, random);
+        memset(x, 0, i == 41 ? dim * sizeof *x : 0); /* a code of zeros */
+        codec_encode(codec, bits, METRIC_DOT, x, NULL, codes + lane * code_bytes, &factors[lane],
+                     work);
+        codec_block_put(codec, block, lane, codes + lane * code_bytes, factors[lane]);
+    }
+    for (unsigned lane = 0; lane < 32; lane++) {
+        double square = 0.0;
+        for (uint32_t j = 0; j < dim; j++) {
+            const double level = level_at(codes + lane * code_bytes, bits, dim, j);
+            square += level * level;
+        }
+        codec_block_get(codec, block, lane, read, &found);
+        assert_memory_equal(read, codes + lane * code_bytes, code_bytes);
+        assert_memory_equal(&found, &factors[lane], sizeof found);
+        float norm;
+        memcpy(&norm, block + block_bytes - 128 + 4 * lane, sizeof norm);
+        assert_true(norm == (float)((double)found.f_mul * sqrt(square)));
+    }
+    free(block);
+    free(codes);
+    free(read);
+    free(x);
+    free(work);
+    codec_free(codec);
+}
+
 static void blocks(void **state)
 {
     (void)state;
@@ -372,6 +414,8 @@ static void blocks(void **state)
         check_block(dim, CODE_1, &random);
         check_block(dim, CODE_1_5, &random);
         check_block(dim, CODE_2, &random);
+        check_lane_block(dim, CODE_4, &random);
+        check_lane_block(dim, CODE_8, &random);
     }
     check_block(65536, CODE_1, &random);
     check_block(65536, CODE_1_5, &random);

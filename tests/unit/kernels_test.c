@@ -380,7 +380,10 @@ static void check_scan(size_t blocks, size_t columns, bool full, struct random *
         for (size_t t = 0; t < 2; t++) {
             tasks[t][i] = (struct scan_task){
                 .lut = lut,
-                .line = {0.01f, -1.27f * (float)columns, 0.25f, 0.5f - (float)i},
+                .line = {.step = 0.01f,
+                         .bias = -1.27f * (float)columns,
+                         .add = 0.25f,
+                         .threshold = 0.5f - (float)i},
                 .survivors = exactly(blocks * sizeof(uint32_t)),
                 .bounds = exactly(blocks * 32 * sizeof(float)),
             };
@@ -426,6 +429,104 @@ static void scan(void **state)
     for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
         check_scan(2, many[i], true, &random);
         check_scan(2, many[i], false, &random);
+    }
+}
+
+/* Blocks of lane-16 codes: 1 to KERNEL_TASKS_MAX queries, masks, odd addresses, hostile factors;
+ * full: the largest sums there are. */
+static void check_lanes(size_t blocks, size_t dims, unsigned bits, bool full, struct random *random)
+{
+    const size_t columns = bits == 4 ? (dims + 7) / 8 * 8 : (dims + 3) / 4 * 8;
+    const size_t shift = (blocks + dims) % 16, task_count = 1 + (blocks + dims) % KERNEL_TASKS_MAX;
+    const struct block_shape shape = {columns, columns * 16 + 384};
+    uint8_t *bytes = random_blocks(blocks, shape, shift, random);
+    uint32_t *lanes = exactly(blocks * sizeof *lanes);
+    struct scan_task tasks[2][KERNEL_TASKS_MAX];
+    for (size_t i = 0; i < blocks; i++) {
+        uint8_t *block = bytes + shift + i * shape.block_bytes;
+        lanes[i] = i % 3 == 1 ? 0 : (uint32_t)splitmix64(&random->state);
+        for (size_t lane = 0; lane < 32; lane++) {
+            const float norm = (float)fabs(random_normal(random));
+            memcpy(block + columns * 16 + 256 + lane * 4, &norm, sizeof norm);
+        }
+        memset(block, 255, full ? columns * 16 : 0); /* level 104, or k of -1 */
+        memset(block, 128, full && bits == 8 ? columns * 16 : 0);
+    }
+    const size_t query_bytes = round_to_pad(dims) * (bits / 4);
+    const int most = bits == 4 ? 127 : (int)fmin(32767.0, (double)(INT32_MAX / 255 / (int)dims));
+    for (size_t i = 0; i < task_count; i++) {
+        uint8_t *query = exactly(query_bytes);
+        for (size_t j = 0; j < round_to_pad(dims); j++) {
+            const double share = full ? 1.0 : random_uniform(random) * 2.0 - 1.0;
+            const int16_t value = (int16_t)(j < dims ? share * most : 0.0);
+            memcpy(query + j * (bits / 4), &value,
+                   bits / 4); /* little-endian: int8 is its low byte */
+        }
+        for (size_t t = 0; t < 2; t++) {
+            tasks[t][i] = (struct scan_task){
+                .lut = query,
+                .line = {.step = 0.001f,
+                         .add = 0.25f,
+                         .threshold = 0.5f - (float)i,
+                         .of_error = 0.5f,
+                         .of_norm = 0.125f},
+                .survivors = exactly(blocks * sizeof(uint32_t)),
+                .bounds = exactly(blocks * 32 * sizeof(float)),
+            };
+        }
+    }
+    for (unsigned masked = 0; masked < 2; masked++) {
+        const uint32_t *mask = masked != 0 ? lanes : NULL;
+        for (size_t t = 0; t < 2; t++) {
+            const struct kernels *kernels = t == 0 ? table : &kernels_scalar;
+            (bits == 4 ? kernels->scan_lanes_4 : kernels->scan_lanes_8)(
+                bytes + shift, blocks, shape, mask, tasks[t], task_count);
+        }
+        for (size_t i = 0; i < task_count; i++) {
+            same_scan(&tasks[0][i], &tasks[1][i], blocks);
+        }
+    }
+    for (size_t i = 0; i < task_count; i++) {
+        free((void *)(uintptr_t)tasks[0][i].lut);
+        for (size_t t = 0; t < 2; t++) {
+            free(tasks[t][i].survivors);
+            free(tasks[t][i].bounds);
+        }
+    }
+    free(bytes);
+    free(lanes);
+}
+
+static void lane_codes(void **state)
+{
+    (void)state;
+    struct random random = {12};
+    for (unsigned bits = 4; bits <= 8; bits += 4) {
+        for (size_t blocks = 1; blocks <= 130; blocks++) {
+            check_lanes(blocks, 1 + blocks % 40, bits, false, &random);
+        }
+        for (size_t dims = 1; dims <= 130; dims++) {
+            check_lanes(1 + dims % 3, dims, bits, dims % 5 == 0, &random);
+        }
+        const size_t many[] = {255, 256, 257, 768, 1000, 1536, 65536};
+        for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
+            check_lanes(2, many[i], bits, false, &random);
+            check_lanes(2, many[i], bits, true, &random);
+        }
+    }
+}
+
+/* An upper bound of every root, and close. */
+static void roots(void **state)
+{
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        const uint32_t bits = 0x3fa5a500u | byte;
+        float f_mul;
+        memcpy(&f_mul, &bits, sizeof f_mul);
+        const double root = sqrt(codebook_error_of(4, (uint8_t)byte));
+        const double found = (double)kernel_root_of(f_mul);
+        assert_true(found >= root * (1.0 - 1e-7) && found <= root * 1.062);
     }
 }
 
@@ -653,6 +754,8 @@ int main(void)
         cmocka_unit_test(ranks),
         cmocka_unit_test(magnitudes_saturate),
         cmocka_unit_test(scan),
+        cmocka_unit_test(lane_codes),
+        cmocka_unit_test(roots),
         cmocka_unit_test(rows),
         cmocka_unit_test(grid),
         cmocka_unit_test(queries),
