@@ -68,22 +68,13 @@ static void columns_get(const struct codec *codec, const uint8_t *block, unsigne
 #define LANE_BYTES 4u                                /* of a group: 8 dims of 4 bits, 4 of 8 */
 #define GROUP_BYTES (CODEC_BLOCK_LANES * LANE_BYTES) /* lanes in order */
 
-/* Where dim j of a row code of 4 bits is: its byte, and the shift there. */
-static size_t row_byte(uint32_t dim, uint32_t j, unsigned *shift)
-{
-    const uint32_t first = j / CODEC_ROW_GROUP * CODEC_ROW_GROUP;
-    const size_t half = codec_half_group(dim, first), k = j - first;
-    *shift = k < half ? 0 : 4;
-    return first / 2 + (k < half ? k : k - half);
-}
-
 /* A group of 8 dims from `first` on; dims past the last are 0, as their query is. */
 static void group_put_4(const struct codec *codec, uint8_t *to, const uint8_t *code, uint32_t first)
 {
     memset(to, 0, LANE_BYTES);
     for (uint32_t k = 0; k < 8 && first + k < codec->dim; k++) {
         unsigned shift;
-        const size_t byte = row_byte(codec->dim, first + k, &shift);
+        const size_t byte = codec_row_byte(codec->dim, first + k, &shift);
         const unsigned index = (unsigned)code[byte] >> shift & 15u;
         to[k % 4] = (uint8_t)((unsigned)to[k % 4] | index << (k < 4 ? 0 : 4));
     }
@@ -94,7 +85,7 @@ static void group_get_4(const struct codec *codec, const uint8_t *from, uint8_t 
 {
     for (uint32_t k = 0; k < 8 && first + k < codec->dim; k++) {
         unsigned shift;
-        const size_t byte = row_byte(codec->dim, first + k, &shift);
+        const size_t byte = codec_row_byte(codec->dim, first + k, &shift);
         const unsigned index = (unsigned)from[k % 4] >> (k < 4 ? 0 : 4) & 15u;
         code[byte] = (uint8_t)((unsigned)code[byte] | index << shift);
     }

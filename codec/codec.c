@@ -460,6 +460,19 @@ static struct fit encode_residual(const struct codec *codec, unsigned bits,
     }
 }
 
+/* Whether a residual has a code; if not, what its factors are. */
+static bool has_code(const struct codec *codec, unsigned bits, enum metric metric,
+                     const float *residual, bool centred, struct residual_sums sums,
+                     struct code_factors *factors)
+{
+    const bool zero =
+        sums.square < CODEC_SQUARE_MIN && codec->kernels->absolute_sum(residual, codec->dim) <= 0.0;
+    /* Under Cosine estimates count on |x| = 1; what codec_normalise left alone is not. */
+    const bool breaks_cosine = metric == METRIC_COSINE && centred && sums.own < 0.5;
+    *factors = zero ? factors_exact() : factors_unknown();
+    return !zero && bits != CODE_NONE && can_estimate(sums.square) && !breaks_cosine;
+}
+
 void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
                   const float *rotated, const float *centre, uint8_t *code,
                   struct code_factors *factors, void *work)
@@ -467,13 +480,8 @@ void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
     assert(bits != CODE_1_5 || codec->first_bits == CODE_1_5);
     const struct planes planes = planes_of(codec, bits, work);
     const struct residual_sums sums = take_residual(codec, rotated, centre, planes.residual);
-    const bool zero = sums.square < CODEC_SQUARE_MIN &&
-                      codec->kernels->absolute_sum(planes.residual, codec->dim) <= 0.0;
-    /* Under Cosine estimates count on |x| = 1; what codec_normalise left alone is not. */
-    const bool breaks_cosine = metric == METRIC_COSINE && centre != NULL && sums.own < 0.5;
-    if (zero || bits == CODE_NONE || !can_estimate(sums.square) || breaks_cosine) {
+    if (!has_code(codec, bits, metric, planes.residual, centre != NULL, sums, factors)) {
         memset(code, 0, codec_code_bytes(codec, bits));
-        *factors = zero ? factors_exact() : factors_unknown();
         return;
     }
     if (bits == CODE_1_5) {
@@ -484,5 +492,60 @@ void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
         }
     }
     const struct fit fit = encode_residual(codec, bits, &planes, centre, sums.square, code);
+    *factors = factors_of(codec, metric, bits, sums.square, sums.product, fit);
+}
+
+/* ---- codes of codes ---- */
+
+/* What codec_encode keeps a level as: 1, 2 and 4 bits the level, 8 bits half of it, rounded down.
+ */
+static int8_t kept_level(const struct codec *codec, unsigned bits, const uint8_t *code, uint32_t j)
+{
+    static const int8_t levels_2[4] = {-CODEBOOK_OUTER_2, -CODEBOOK_LEVEL_2, CODEBOOK_LEVEL_2,
+                                       CODEBOOK_OUTER_2};
+    switch (bits) {
+    case CODE_1:
+        return (code[j / 8] >> (j % 8) & 1) != 0 ? 1 : -1;
+    case CODE_2:
+        return levels_2[code[j / 4] >> (2 * (j % 4)) & 3];
+    case CODE_8:
+        return (int8_t)code[j];
+    default:
+        break;
+    }
+    assert(bits == CODE_4);
+    unsigned shift;
+    const size_t byte = codec_row_byte(codec->dim, j, &shift);
+    return codebook_levels_4[code[byte] >> shift & 15];
+}
+
+void codec_levels(const struct codec *codec, unsigned bits, const uint8_t *code, float *levels)
+{
+    for (uint32_t j = 0; j < codec->dim; j++) {
+        const int level = kept_level(codec, bits, code, j);
+        levels[j] = (float)(bits == CODE_8 ? 2 * level + 1 : level);
+    }
+}
+
+void codec_factors(const struct codec *codec, unsigned bits, enum metric metric,
+                   const float *rotated, const float *centre, const uint8_t *code,
+                   struct code_factors *factors, void *work)
+{
+    const struct planes planes = planes_of(codec, bits, work);
+    const struct residual_sums sums = take_residual(codec, rotated, centre, planes.residual);
+    if (!has_code(codec, bits, metric, planes.residual, centre != NULL, sums, factors)) {
+        return;
+    }
+    struct fit fit = {.code_square = 0.0};
+    for (uint32_t j = 0; j < codec->dim; j++) {
+        const int level = planes.levels[j] = kept_level(codec, bits, code, j);
+        fit.code_square += bits == CODE_8 ? (2 * level + 1) * (2 * level + 1) : level * level;
+    }
+    fit.sums = (bits == CODE_8 ? codec->kernels->grid_sums : codec->kernels->level_sums)(
+        planes.residual, centre, planes.levels, codec->dim);
+    if (!(fit.sums.of_x > 0.0)) { /* a code that has nothing of the vector */
+        *factors = factors_unknown();
+        return;
+    }
     *factors = factors_of(codec, metric, bits, sums.square, sums.product, fit);
 }

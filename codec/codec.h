@@ -187,6 +187,35 @@ void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
                   const float *rotated, const float *centre, uint8_t *code,
                   struct code_factors *factors, void *work);
 
+/* ---- nested codes: one stored code serves every coarser precision ----
+ *
+ * Any rule may choose a code, EDEN's scale is unbiased for it; so codes of fewer bits can be made
+ * from those of more, without the vector:
+ *
+ *     codec_levels(codec, more, code, levels);
+ *     codec_encode(codec, fewer, METRIC_DOT, levels, NULL, coarse, &ignored, work);
+ *
+ * gives, of 2, 4 or 8 bits, exactly the vector's own 1-bit code (the top bit of every index is the
+ * sign); of 4 bits the 2-bit code whose outer levels are the indices from 12 up (11 or 13 for the
+ * few whose search took another scale) and their opposites, with 2 to 3 % more error than the
+ * vector's own; of 8 bits, whose grid is finer than any coarse level, 2- and 4-bit codes as good as
+ * the vector's own to .6 %. The coarse code needs factors of its own, from the vector
+ * (codec_factors, when both are written), 8 bytes: those that codec_encode gives above are those of
+ * the levels and would carry the first code's error along.
+ *
+ * A row read for its leading bits costs the memory of the whole row, so nothing here scores a part
+ * of a row: what is scanned at fewer bits is stored as blocks of them. Nor is the first stage of
+ * collections cut from the second: it is relative to its partition's centre, the rows to the
+ * collection's mean, and the better centre is worth more than the bit saved. */
+
+/* The levels of a code: float[dim], out; x^ = m + S R'(levels). bits: any but CODE_1_5. */
+void codec_levels(const struct codec *codec, unsigned bits, const uint8_t *code, float *levels);
+/* The factors that codec_encode would give had it chosen this code; of a code that points away from
+ * the vector, those of a vector that has none. Arguments as there, code only read; not CODE_1_5. */
+void codec_factors(const struct codec *codec, unsigned bits, enum metric metric,
+                   const float *rotated, const float *centre, const uint8_t *code,
+                   struct code_factors *factors, void *work);
+
 /* A block on disk and in memory, frozen:
  *
  *     u8 column[ceil(bits * dim / 4)][16]   FastScan order: byte k holds four bits of lane

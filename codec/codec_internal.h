@@ -128,4 +128,13 @@ static inline size_t codec_half_group(uint32_t dim, size_t first)
     return left < CODEC_ROW_GROUP ? (left + 1) / 2 : CODEC_ROW_GROUP / 2;
 }
 
+/* Where dim j of a row code of 4 bits is: its byte, and the shift there. */
+static inline size_t codec_row_byte(uint32_t dim, uint32_t j, unsigned *shift)
+{
+    const uint32_t first = j / CODEC_ROW_GROUP * CODEC_ROW_GROUP;
+    const size_t half = codec_half_group(dim, first), k = j - first;
+    *shift = k < half ? 0 : 4;
+    return first / 2 + (k < half ? k : k - half);
+}
+
 #endif

@@ -422,6 +422,114 @@ static void blocks(void **state)
     check_block(65536, CODE_2, &random);
 }
 
+/* ---- nested codes ---- */
+
+static double squared_error(const struct bench *bench, unsigned bits, const uint8_t *code)
+{
+    double product = 0.0, square = 0.0, own = 0.0;
+    for (uint32_t j = 0; j < bench->dim; j++) {
+        const double r = (double)bench->rotated[j], level = level_at(code, bits, bench->dim, j);
+        product += r * level;
+        square += level * level;
+        own += r * r;
+    }
+    return square * own / (product * product) - 1.0;
+}
+
+/* The code of `fewer` bits that a code of `more` holds. */
+static void narrow(struct bench *bench, unsigned more, const uint8_t *code, unsigned fewer,
+                   uint8_t *coarse)
+{
+    struct code_factors ignored;
+    float *levels = aligned(bench->dim * sizeof *levels);
+    codec_levels(bench->codec, more, code, levels);
+    for (uint32_t j = 0; j < bench->dim; j++) {
+        assert_true((int)levels[j] == level_at(code, more, bench->dim, j));
+    }
+    codec_encode(bench->codec, fewer, METRIC_DOT, levels, NULL, coarse, &ignored, bench->work);
+    free(levels);
+}
+
+/* codec_factors agrees with codec_encode, and makes what is narrowed unbiased. */
+static void check_factors(struct bench *bench, unsigned bits, const float *centre,
+                          const uint8_t *code)
+{
+    struct code_factors factors, of_code;
+    double product = 0.0, square = 0.0;
+    codec_encode(bench->codec, bits, METRIC_EUCLID, bench->rotated, centre, bench->code, &factors,
+                 bench->work);
+    codec_factors(bench->codec, bits, METRIC_EUCLID, bench->rotated, centre, bench->code, &of_code,
+                  bench->work);
+    assert_memory_equal(&of_code, &factors, sizeof factors);
+    codec_factors(bench->codec, bits, METRIC_DOT, bench->rotated, NULL, code, &of_code,
+                  bench->work);
+    for (uint32_t j = 0; j < bench->dim; j++) {
+        product += (double)bench->rotated[j] * level_at(code, bits, bench->dim, j);
+        square += (double)bench->rotated[j] * (double)bench->rotated[j];
+    }
+    assert_true(fabs((double)of_code.f_mul * product / square - 1.0) <= 2e-5);
+}
+
+/* errors: sums over vectors of the vector's own codes and of narrowed ones. */
+static void check_nested(struct bench *bench, unsigned more, unsigned fewer, double errors[2])
+{
+    const size_t bytes = codec_code_bytes(bench->codec, fewer);
+    uint8_t *own = aligned(bench->dim + 8u), *code = aligned(bench->dim + 8u);
+    uint8_t *coarse = aligned(bench->dim + 8u);
+    struct code_factors factors;
+    codec_encode(bench->codec, more, METRIC_DOT, bench->rotated, NULL, code, &factors, bench->work);
+    codec_encode(bench->codec, fewer, METRIC_DOT, bench->rotated, NULL, own, &factors, bench->work);
+    narrow(bench, more, code, fewer, coarse);
+    if (fewer == CODE_1) {
+        assert_memory_equal(coarse, own, bytes);
+    }
+    if (more == CODE_4 && fewer == CODE_2) { /* leading bits: one cut, at index 11, 12 or 13 */
+        int inner = 0, outer = 105;
+        for (uint32_t j = 0; j < bench->dim; j++) {
+            const int level = abs(level_at(code, CODE_4, bench->dim, j));
+            const bool is_outer = abs(level_at(coarse, CODE_2, bench->dim, j)) == 60;
+            inner = !is_outer && level > inner ? level : inner;
+            outer = is_outer && level < outer ? level : outer;
+        }
+        assert_true(inner < outer && inner >= 25 && inner <= 48);
+    }
+    check_factors(bench, fewer, bench->centre, coarse);
+    errors[0] += squared_error(bench, fewer, own);
+    errors[1] += squared_error(bench, fewer, coarse);
+    free(own);
+    free(code);
+    free(coarse);
+}
+
+static void nested(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned more, fewer;
+        double most; /* of the error, over the vector's own code */
+    } pairs[] = {{CODE_2, CODE_1, 1.0 + 1e-9}, {CODE_4, CODE_1, 1.0 + 1e-9},
+                 {CODE_8, CODE_1, 1.0 + 1e-9}, {CODE_4, CODE_2, 1.035},
+                 {CODE_8, CODE_2, 1.005},      {CODE_8, CODE_4, 1.01}};
+    const uint32_t all[] = {64, 100, 201, 768};
+    for (size_t i = 0; i < 4; i++) {
+        struct bench bench = bench_new(all[i], 3 + i, NULL);
+        struct random random = {all[i]};
+        for (size_t p = 0; p < sizeof pairs / sizeof *pairs; p++) {
+            double errors[2] = {0.0, 0.0};
+            for (int draw = 0; draw < 200; draw++) {
+                input_fill(INPUT_GAUSSIAN, bench.x, all[i], &random);
+                codec_rotate(bench.codec, bench.x, bench.rotated, bench.work);
+                input_fill(INPUT_GAUSSIAN, bench.centre, all[i], &random);
+                check_nested(&bench, pairs[p].more, pairs[p].fewer, errors);
+            }
+            print_message("%4u dims, %u of %u bits: %.5f of the error of its own code\n", all[i],
+                          pairs[p].fewer, pairs[p].more, errors[1] / errors[0]);
+            assert_true(errors[1] <= errors[0] * pairs[p].most);
+        }
+        bench_free(&bench);
+    }
+}
+
 static struct code_factors encode_of(struct bench *bench, unsigned bits, enum metric metric,
                                      const float *centre)
 {
@@ -487,7 +595,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden),    cmocka_unit_test(golden_bytes), cmocka_unit_test(unbiased),
         cmocka_unit_test(formulas),  cmocka_unit_test(blocks),       cmocka_unit_test(odd_vectors),
-        cmocka_unit_test(normalise),
+        cmocka_unit_test(normalise), cmocka_unit_test(nested),
     };
     return cmocka_run_group_tests_name("encode", tests, NULL, NULL);
 }
