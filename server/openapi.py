@@ -58,6 +58,10 @@ def reply(required=(), **fields):
     return obj(required, closed=True, **fields)
 
 
+def one_at_least(schema, *names):
+    return dict(schema, anyOf=[{"required": [name]} for name in names])
+
+
 def least(minimum, type_=None):
     return dict(type_ or {"type": "integer"}, minimum=minimum)
 
@@ -132,13 +136,11 @@ SCHEMAS = {
                          vector=ref("VectorStruct"), order_value=NUMBER),
     "UpdateResult": reply(["operation_id", "status"], operation_id=COUNT, status=words("completed", "acknowledged", "wait_timeout")),
     "UpdateMode": words("upsert", "insert_only", "update_only"),
-    "PointsList": obj(["points"], points=array(ref("PointStruct")), update_filter=ref("Filter"), update_mode=ref("UpdateMode")),
-    "PointsBatch": obj(["batch"], batch=obj(["ids", "vectors"], ids=array(ref("Id")),
-                                            vectors=any_of(array(FLOATS), array(array(FLOATS)), table(array(ref("Vector")))),
-                                            payloads=array(maybe(ref("Payload")))),
-                       update_filter=ref("Filter"), update_mode=ref("UpdateMode")),
-    "Upsert": any_of(ref("PointsList"), ref("PointsBatch")),
-    "PointsSelector": any_of(obj(["points"], points=array(ref("Id"))), obj(["filter"], filter=ref("Filter"))),
+    "PointsColumns": obj(["ids", "vectors"], ids=array(ref("Id")), payloads=array(maybe(ref("Payload"))),
+                         vectors=any_of(array(FLOATS), array(array(FLOATS)), table(array(ref("Vector"))))),
+    "Upsert": one_at_least(obj(points=array(ref("PointStruct")), batch=ref("PointsColumns"), update_filter=ref("Filter"),
+                               update_mode=ref("UpdateMode")), "points", "batch"),
+    "PointsSelector": one_at_least(obj(points=array(ref("Id")), filter=ref("Filter")), "points", "filter"),
     "SetPayload": obj(["payload"], payload=ref("Payload"), points=array(ref("Id")), filter=ref("Filter"), key=TEXT),
     "DeletePayload": obj(["keys"], keys=array(TEXT), points=array(ref("Id")), filter=ref("Filter")),
     "UpdateVectors": obj(["points"], points=array(obj(["id", "vector"], id=ref("Id"), vector=ref("PointVectorStruct"))),

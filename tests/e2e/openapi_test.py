@@ -16,6 +16,7 @@ from kith import Server
 SERVER = None
 DOCUMENT = load()
 KEY = {"api-key": "k"}
+CONTRACT = Contract()
 
 
 def setUpModule():
@@ -224,6 +225,85 @@ class Called(unittest.TestCase):
                     self.assertEqual(status, 404, path)
                 if "timeout" in [p["name"] for p in operation.get("parameters", [])]:
                     self.assertEqual(self.call(method, path + "?timeout=0", CALLS[method, pattern])[0], 422, path)
+
+
+class Fields(Called):
+    """Every field of every request, given what the document says is wrong, and what nobody knows."""
+    values = [0, -1, 1.5, 1 << 70, "", "x", True, [], [5], [[]], ["x"], {}, [None]]
+    test_every_operation_answers_as_it_says = test_every_operation_asks_for_its_key = test_errors_are_the_documented_ones = None
+
+    def valid(self, schema, value):
+        return Draft202012Validator(schema, resolver=CONTRACT.replies).is_valid(value)
+
+    def writes(self, method, pattern):
+        return "403" in DOCUMENT["paths"][pattern][method.lower()]["responses"]
+
+    def prepare(self, method, pattern):
+        if self.writes(method, pattern):
+            self.setUp()
+        if "facet" in pattern:
+            self.call("PUT", "/collections/c/index?wait=true", CALLS["PUT", C + "/index"])
+
+    def fields(self, schema):
+        """name -> its schemas, at the top of a request."""
+        schema = CONTRACT.resolve(schema)
+        out = {}
+        for variant in schema.get("anyOf", [schema]):
+            for name, inner in CONTRACT.resolve(variant).get("properties", {}).items():
+                out.setdefault(name, []).append(inner)
+        return out
+
+    def requests(self):
+        for method, pattern, operation in operations():
+            schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+            if schema is not None and "200" in operation["responses"]:
+                yield method, pattern, schema, dict(CALLS[method, pattern])
+
+    def test_wrong_values_are_refused(self):
+        for method, pattern, schema, body in self.requests():
+            for name, inner in self.fields(schema).items():
+                for value in self.values:
+                    fits = any(self.valid(one, value) for one in inner)
+                    with self.subTest(method=method, path=pattern, field=name, value=value):
+                        status, data = self.call(method, self.path(method, pattern), dict(body, **{name: value}))
+                        self.assertIn(status, (200, 400, 404, 409, 422) if fits else (400, 422), data)
+                    if status == 200 and self.writes(method, pattern):
+                        self.setUp()
+
+    def test_null_is_as_good_as_absent(self):
+        for method, pattern, schema, body in self.requests():
+            for name, inner in self.fields(schema).items():
+                spelled_twice = name == "top" or name == "field_type"
+                if name not in body and not spelled_twice and name not in CONTRACT.resolve(schema).get("required", []):
+                    with self.subTest(method=method, path=pattern, field=name):
+                        self.prepare(method, pattern)
+                        status, data = self.call(method, self.path(method, pattern), dict(body, **{name: None}))
+                        self.assertEqual(status, 200, data)
+
+    def test_unknown_fields_are_ignored(self):
+        for method, pattern, schema, body in self.requests():
+            with self.subTest(method=method, path=pattern):
+                self.prepare(method, pattern)
+                body = json.dumps(dict(body, nobody_knows={"this": [1]})).encode()
+                connection = SERVER.connection()  # past the check, which would not know it either
+                connection.request(method, self.path(method, pattern), body, dict(KEY, **{"Content-Type": "application/json"}))
+                reply = connection.getresponse()
+                data = reply.read()
+                connection.close()
+                self.assertEqual(reply.status, 200, data)
+
+    def test_huge_limits_cost_nothing(self):
+        before = SERVER.memory()[0]
+        for method, pattern, schema, body in self.requests():
+            for name in sorted({"limit", "top", "group_size", "sample", "offset"} & set(self.fields(schema))):
+                with self.subTest(method=method, path=pattern, field=name):
+                    if name == "offset" and "scroll" in pattern:
+                        continue  # an id there
+                    self.prepare(method, pattern)
+                    body = {k: v for k, v in body.items() if not (name == "top" and k == "limit")}
+                    status, data = self.call(method, self.path(method, pattern), dict(body, **{name: 999999999}))
+                    self.assertEqual(status, 200, data)
+        self.assertLess(SERVER.memory()[0] - before, 64 << 20)
 
 
 class Checker(unittest.TestCase):
