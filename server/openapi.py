@@ -408,6 +408,9 @@ PLAIN = [
         "type": "object", "required": ["openapi", "info", "paths"]}}, True),
 ]
 
+# Whose answers are also given as matrices, to those who ask by Accept.
+AS_NPY = [C + "/points", C + "/points/scroll", C + "/points/query"]
+
 BULK_TYPES = ["application/x-ndjson", "application/x-npy", "application/octet-stream"]
 BULK = [("first_id", COUNT, "id of the first row of a matrix; default: the next free one"),
         ("distance", ref("Distance"), "create the collection if it is missing"),
@@ -517,6 +520,10 @@ def all_paths():
         made = operation(method, path, tag, summary, parameters, errors, json_content(envelope(result)))
         if request is not None:
             made["requestBody"] = {"content": json_content(request)}
+        if method == "post" and path in AS_NPY:
+            made["responses"]["200"]["content"]["application/x-npy"] = {"schema": {}}
+            made["responses"]["200"]["headers"] = {"X-Kith-Next-Page-Offset": {
+                "schema": TEXT, "description": "of a scroll as matrices: where the next page begins, as JSON"}}
         put(method, path, made)
     for method, path, tag, summary, parameters, contents, keyless in PLAIN:
         content = {type_: {"schema": TEXT if type_ == "text/plain" else schema} for type_, schema in contents.items()}
