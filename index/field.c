@@ -312,7 +312,8 @@ static void emit_value(struct emitter *emitter, struct span value)
         return;
     }
     emitter->present = true;
-    emitter->emit(emitter->context, field_key_span(&key));
+    if (emitter->field->kind != FIELD_GEO)
+        emitter->emit(emitter->context, field_key_span(&key));
     emit_spans(emitter, &key);
 }
 

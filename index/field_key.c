@@ -81,13 +81,13 @@ uint64_t field_order_of_time(int64_t microseconds)
 
 /* ---- spans ---- */
 
-/* Of a double: its power of two, and 4, 8 and 12 bits of what follows. Of a time: 2.2 years, 51
- * days, 3.2 days, 4.8 hours. Of a place: squares of a 16th, 64th, ... of the world's extent. Each
- * level is 16 of the next. */
+/* Of a double: its power of two, and 6 and 12 bits of what follows. Of a time: 203 days, 3.2 days,
+ * 72 minutes. Of a place: squares of a 16th, a 64th, ... a 16,384th of the world's extent (2.4 by
+ * 1.2 km). A finer level costs as much as a key of each value, where the values are not dense. */
 size_t field_key_levels(enum field_key_class which, const uint8_t **shifts)
 {
-    static const uint8_t numbers[] = {52, 48, 44, 40}, times[] = {46, 42, 38, 34},
-                         places[] = {56, 52, 48, 44, 40, 36, 32};
+    static const uint8_t numbers[] = {52, 46, 40}, times[] = {44, 38, 32},
+                         places[] = {56, 52, 48, 44, 40, 36};
     *shifts = which == KEY_NUMBER ? numbers : which == KEY_TIME ? times : places;
     return which == KEY_PLACE ? sizeof places : which == KEY_TIME ? sizeof times : sizeof numbers;
 }

@@ -17,7 +17,7 @@ enum field_key_class {
     KEY_STRING = 0x12,
     KEY_UUID = 0x13,
     KEY_BOOL = 0x14,
-    KEY_PLACE = 0x15,
+    KEY_PLACE = 0x15, /* an order alone: places have no key but those of their spans */
     KEY_TOKEN = 0x16,
     KEY_SPAN = 0x20, /* slots with a number, time or place that begins with certain bits */
 };
@@ -52,7 +52,8 @@ uint32_t field_key_scale(double v, double from, double over);
  * is under one key for every LEVEL: the order without its last bits. So a range of any length is a
  * few dozen keys, most of them of many values, in place of one key for each value in it. */
 
-#define FIELD_LEVELS_MAX 7u
+/* The levels of places end here, and places have no key but those of their levels. */
+#define FIELD_PLACE_BITS_LEAST 36u
 
 /* Bits that the levels of KEY_NUMBER, KEY_TIME or KEY_PLACE leave out, most first; returns how many
  * levels there are. */

@@ -184,6 +184,7 @@ static void cover_box(const struct test *test, const struct box *box, struct fil
     for (; side > 1; side /= 2)
         least++;
     least += least & 1;
+    least = least < FIELD_PLACE_BITS_LEAST / 2 ? FIELD_PLACE_BITS_LEAST / 2 : least;
     const struct square world = {0, 0, 32, 0};
     cover(test, &world, &scaled, least, cells);
 }

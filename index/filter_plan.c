@@ -3,11 +3,9 @@
  * index covers bounds nothing: inverted, empty, not exact. */
 #include "index/filter_plan.h"
 
-#include <stdlib.h>
-#include <time.h>
-
 #include "index/collection.h"
 #include "index/field_key.h"
+#include "index/filter_bound.h"
 #include "index/filter_cells.h"
 #include "index/filter_ranges.h"
 #include "index/filter_tree.h"
@@ -16,8 +14,6 @@
  * search lets through is cheaper than more. */
 #define POSTINGS_MAX 8192u
 #define IDS_MAX 65536u
-#define STOP_CHECK_POINTS 256u
-#define ROWS_AT_ONCE 256u
 
 struct planner {
     const struct view *view;
@@ -27,137 +23,6 @@ struct planner {
     uint64_t budget;    /* postings the condition at hand may still take */
     struct path prefix; /* of the nested condition around; count 0: none */
 };
-
-static void bound_nothing(struct filter_plan *out, bool exact)
-{
-    slots_init(&out->slots);
-    slots_init(&out->sure);
-    out->inverted = true;
-    out->exact = exact;
-}
-
-static void bound_none(struct filter_plan *out)
-{
-    slots_init(&out->slots);
-    slots_init(&out->sure);
-    out->inverted = false;
-    out->exact = true;
-}
-
-static void bound_release(struct filter_plan *out)
-{
-    slots_release(&out->slots);
-    slots_release(&out->sure);
-}
-
-/* Leave the bound at that: too dear. */
-static void bound_give_up(struct filter_plan *out)
-{
-    bound_release(out);
-    bound_nothing(out, false);
-}
-
-/* Nothing in it is sure. */
-static void bound_doubt(struct filter_plan *out)
-{
-    out->exact = false;
-    slots_release(&out->sure);
-}
-
-/* What is sure of a bound: all of an exact one, if that is a plain set. Of an exact inverted one
- * *inverted says that it is the rest. */
-static const struct slots *sure_of(const struct filter_plan *a, bool *inverted)
-{
-    *inverted = a->exact && a->inverted;
-    return a->exact ? &a->slots : &a->sure;
-}
-
-/* *out: sure of both a and b. */
-static void sure_and(const struct filter_plan *a, const struct filter_plan *b, struct slots *out)
-{
-    bool a_inverted, b_inverted;
-    const struct slots *x = sure_of(a, &a_inverted), *y = sure_of(b, &b_inverted);
-    slots_init(out);
-    slots_copy(out, a_inverted ? y : x);
-    if (a_inverted || b_inverted)
-        slots_and_not(out, a_inverted ? x : y);
-    else
-        slots_and(out, y);
-}
-
-/* *out: sure of a or of b. Where that is more than a plain set, only the plain part. */
-static void sure_or(const struct filter_plan *a, const struct filter_plan *b, struct slots *out)
-{
-    bool a_inverted, b_inverted;
-    const struct slots *x = sure_of(a, &a_inverted), *y = sure_of(b, &b_inverted);
-    slots_init(out);
-    if (!a_inverted)
-        slots_or(out, x);
-    if (!b_inverted)
-        slots_or(out, y);
-}
-
-/* a = a and b; b is taken. */
-static void bound_and(struct filter_plan *a, struct filter_plan *b)
-{
-    struct slots sure;
-    slots_init(&sure);
-    if (!a->exact || !b->exact)
-        sure_and(a, b, &sure);
-    a->exact = a->exact && b->exact;
-    if (a->inverted && b->inverted) {
-        slots_or(&a->slots, &b->slots);
-    } else if (b->inverted) {
-        slots_and_not(&a->slots, &b->slots);
-    } else if (a->inverted) {
-        slots_and_not(&b->slots, &a->slots);
-        slots_move(&a->slots, &b->slots);
-        a->inverted = false;
-    } else {
-        slots_and(&a->slots, &b->slots);
-    }
-    slots_move(&a->sure, &sure);
-    bound_release(b);
-}
-
-/* a = a or b; b is taken. */
-static void bound_or(struct filter_plan *a, struct filter_plan *b)
-{
-    struct slots sure;
-    slots_init(&sure);
-    if (!a->exact || !b->exact)
-        sure_or(a, b, &sure);
-    a->exact = a->exact && b->exact;
-    if (a->inverted && b->inverted) {
-        slots_and(&a->slots, &b->slots);
-    } else if (a->inverted) {
-        slots_and_not(&a->slots, &b->slots);
-    } else if (b->inverted) {
-        slots_and_not(&b->slots, &a->slots);
-        slots_move(&a->slots, &b->slots);
-        a->inverted = true;
-    } else {
-        slots_or(&a->slots, &b->slots);
-    }
-    slots_move(&a->sure, &sure);
-    bound_release(b);
-}
-
-/* Not a: outside of what is sure. What is not in an inexact bound does not match for sure, but no
- * plain set says so. */
-static void bound_not(struct filter_plan *a)
-{
-    if (!a->exact) {
-        slots_move(&a->slots, &a->sure);
-        a->inverted = false;
-    }
-    a->inverted = !a->inverted;
-}
-
-static bool bound_is_empty(const struct filter_plan *a)
-{
-    return !a->inverted && slots_count(&a->slots) == 0;
-}
 
 /* ---- reading postings ---- */
 
@@ -887,81 +752,4 @@ uint64_t filter_plan_count(const struct filter_plan *plan, uint64_t point_count)
     if (plan->inverted)
         return count < point_count ? point_count - count : 0;
     return count < point_count ? count : point_count;
-}
-
-/* ---- the set itself ---- */
-
-struct sifting {
-    const struct view *view;
-    const struct collection_settings *settings;
-    const struct filter *filter;
-    const struct filter_plan *plan;
-    uint64_t deadline_ns, seen;
-    struct slots *slots;
-};
-
-static enum error check_deadline(struct sifting *sifting)
-{
-    struct timespec now;
-    if (sifting->deadline_ns == 0 || sifting->seen++ % STOP_CHECK_POINTS != 0)
-        return OK;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-    return now_ns >= sifting->deadline_ns ? ERROR_CANCELLED : OK;
-}
-
-/* A row that is damaged or gone matches nothing. */
-static enum error sift(struct sifting *sifting, uint64_t slot)
-{
-    struct point_row row;
-    enum error error = check_deadline(sifting);
-    if (error != OK)
-        return error;
-    error = view_point(sifting->view, slot, &row);
-    if (error == OK &&
-        (!filter_plan_doubts(sifting->plan, slot) ||
-         filter_matches_texts(sifting->filter, sifting->settings, &sifting->plan->texts, &row)))
-        slots_add(sifting->slots, slot);
-    return error == ERROR_NOT_FOUND || error == ERROR_CORRUPT ? OK : error;
-}
-
-static enum error sift_row(void *context, uint64_t slot)
-{
-    struct sifting *sifting = context;
-    return filter_plan_has(sifting->plan, slot) ? sift(sifting, slot) : OK;
-}
-
-static enum error sift_listed(struct sifting *sifting)
-{
-    uint64_t list[ROWS_AT_ONCE], from = 0;
-    enum error error = OK;
-    for (size_t count = ROWS_AT_ONCE; count == ROWS_AT_ONCE && error == OK;) {
-        count = slots_list(&sifting->plan->slots, from, list, ROWS_AT_ONCE);
-        for (size_t i = 0; i < count && error == OK; i++)
-            error = sift(sifting, list[i]);
-        from = count > 0 ? list[count - 1] + 1 : 0;
-    }
-    return error;
-}
-
-enum error filter_slots(struct collection *collection, const struct view *view,
-                        const struct filter *filter, uint64_t deadline_ns, struct slots *slots)
-{
-    struct filter_plan plan;
-    slots_init(slots);
-    enum error error = filter_plan_make(view, filter, &plan);
-    struct sifting sifting = {.view = view,
-                              .settings = collection_settings(collection),
-                              .filter = filter,
-                              .plan = &plan,
-                              .deadline_ns = deadline_ns,
-                              .slots = slots};
-    if (error == OK && plan.exact && !plan.inverted)
-        slots_move(slots, &plan.slots);
-    else if (error == OK && plan.inverted)
-        error = view_each_row(view, sift_row, &sifting);
-    else if (error == OK)
-        error = sift_listed(&sifting);
-    filter_plan_release(&plan);
-    return error;
 }

@@ -22,7 +22,8 @@ enum error range_reader_begin(struct range_reader *reader, const struct view *vi
 void range_reader_end(struct range_reader *reader);
 
 /* All slots with a value whose order (field_key.h) is from first to last, inclusive. Postings of
- * whole spans where there are any, of single values at the ends. */
+ * whole spans where there are any, of single values at the ends; a range of places is of whole
+ * spans. */
 enum error range_read(struct range_reader *reader, uint64_t first, uint64_t last) MUST_CHECK;
 /* Those with a value of one order whose key passes. */
 enum error range_read_order(struct range_reader *reader, uint64_t order,

@@ -559,14 +559,14 @@ static enum error search_generations(struct search *search)
 
 /* ---- partitions ---- */
 
-/* Codes to read for the recall that is asked for, of `codes`. */
-static uint64_t wanted_codes(const struct search *search, uint64_t codes)
+/* Codes to read for the recall that is asked for, of `codes`, to find `k`. */
+static uint64_t wanted_codes(const struct search *search, uint64_t codes, size_t k)
 {
     const struct search_request *request = search->admit.request;
     const double recall = request->recall > 0.0f ? (double)request->recall : RECALL_DEFAULT;
     double share = (double)request->share;
     if (share <= 0.0) {
-        share = recall_share(search->own, search->admit.view, recall, codes, search->admit.topk.k);
+        share = recall_share(search->own, search->admit.view, recall, codes, k);
         share *= request->recall <= 0.0f && request->effort > 0.0f ? (double)request->effort : 1.0;
     }
     return (uint64_t)((share < 1.0 ? share : 1.0) * (double)codes) + 1;
@@ -592,37 +592,63 @@ static enum error search_partition(struct search *search, const struct centre_ta
 }
 
 /* Where reading may end. Under a filter the recall is that of the same search on the matching
- * points alone: the share such a collection would take, of their codes. Where the indexes are not
- * sure of half of those they let through, nobody can say what share that is; where they are, it is
- * taken for as few matches as there may be, of all that are let through. */
+ * points alone: the share such a collection would take, of their codes. That is more than it takes
+ * where the matches are spread evenly over the partitions, for these are finer than the matches'
+ * own would be: there the k nearest matches lie where the nearest k / (share of matches) points do,
+ * and it is known what that takes. Evenly is as many matches as there should be, within a third, in
+ * what has been read.
+ *
+ * Where the indexes are not sure of half of those they let through, nobody can say what share it
+ * is; where they are, it is taken for as few matches as there may be, of all that are let
+ * through. */
 struct probe_end {
-    bool by_matches;
-    uint64_t codes;
+    uint64_t codes;        /* read */
+    uint64_t matched;      /* or so many of those that are let through; UINT64_MAX: unfiltered */
+    uint64_t matched_even; /* enough where they are spread evenly */
+    double even;           /* how many of the codes match then */
 };
+#define EVEN_LEAST (2.0 / 3.0)
+#define EVEN_MOST 1.5
 
 static struct probe_end probe_end(const struct search *search, const struct centre_table *table)
 {
     const struct filter_plan *plan = &search->admit.plan;
-    const struct probe_end all = {false, UINT64_MAX};
+    const size_t k = search->admit.topk.k;
+    struct probe_end end = {UINT64_MAX, UINT64_MAX, UINT64_MAX, 0};
     if (search->exhaustive) {
-        return all;
+        return end;
     }
     if (plan->exact && !admission_is_filtered(&search->admit)) {
-        return (struct probe_end){false, wanted_codes(search, table->codes)};
+        end.codes = wanted_codes(search, table->codes, k);
+        return end;
     }
     const uint64_t most = filter_plan_count(plan, table->codes);
     const uint64_t least = plan->exact ? most : slots_count(&plan->sure);
-    if (least * 2 < most || least == 0) {
-        return all;
+    if (least * 2 < most || least == 0 || table->codes == 0) {
+        return end;
     }
-    const double share = (double)wanted_codes(search, least) / (double)least;
-    return (struct probe_end){true, (uint64_t)(share * (double)most) + 1};
+    const double codes = (double)table->codes, let = (double)most;
+    const double more = fmin((double)k * codes / (double)least, codes);
+    const double own = (double)wanted_codes(search, least, k) / (double)least;
+    const double spread = (double)wanted_codes(search, table->codes, (size_t)more) / codes;
+    end.matched = (uint64_t)(own * let) + 1;
+    end.matched_even = (uint64_t)(spread * let) + 1;
+    end.even = let / codes;
+    return end;
+}
+
+/* Has enough been read? */
+static bool is_read(const struct search *search, const struct probe_end *end, uint64_t read)
+{
+    const double even = (double)search->matched / ((double)read * end->even);
+    return read >= end->codes || search->matched >= end->matched ||
+           (search->matched >= end->matched_even && even >= EVEN_LEAST && even <= EVEN_MOST);
 }
 
 /* How many partitions that takes, about; SIZE_MAX: nobody knows. */
 static size_t probes_at_most(const struct centre_table *table, struct probe_end end)
 {
-    if (end.by_matches || end.codes >= table->codes) {
+    if (end.codes >= table->codes) {
         return SIZE_MAX;
     }
     return (size_t)((double)end.codes / (double)table->codes * (double)table->live) + 1;
@@ -642,7 +668,7 @@ static enum error probe_partitions(struct search *search, const struct centre_ta
     uint64_t read = 0;
     enum error error = OK;
     for (size_t i = 0; i < query->count && error == OK; i++) {
-        if ((end.by_matches ? search->matched : read) >= end.codes) {
+        if (is_read(search, &end, read)) {
             break;
         }
         const uint32_t index = centre_query_at(query, i);

@@ -66,12 +66,11 @@
  *         many as fit whole, then 00 01 and a u64 hash of the string
  *     13  UUID[16], of strings in the hyphenated lower-case form
  *     14  bool: u8 0 or 1
- *     15  place: u64, bits of longitude (even) and latitude (odd) interleaved from the top, each
- *         scaled to 32 bits
  *     16  a token of a text, as a string
- *     20  of numbers, date-times and places, many values: u8 level, u64, that of a value above with
- *         its last bits zero: 52, 48, 44, 40 bits of a number by level; 46, 42, 38, 34 of a
- *         date-time; 56, 52, 48, 44, 40, 36, 32 of a place. A value is under each of its levels
+ *     20  of numbers, date-times and places, many values: u8 level, u64. Of numbers and date-times
+ *         that of 10 and 11 with its last bits zero: 52, 46, 40 by level, and 44, 38, 32. Of
+ *         places bits of longitude (even) and latitude (odd) interleaved from the top, each
+ *         scaled to 32 bits, the last zero: 56, 52, 48, 44, 40, 36. A value is under each level
  *
  * The header every value begins with:
  *
