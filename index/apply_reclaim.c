@@ -4,6 +4,8 @@
 #include "index/plan_private.h"
 #include "storage/chunks.h"
 
+#define REMOVED_VALUES_A_STEP 1024u
+
 static enum error move_points(struct apply *apply, const struct reclaim *reclaim)
 {
     enum error error = OK;
@@ -24,6 +26,12 @@ static enum error move_points(struct apply *apply, const struct reclaim *reclaim
 static enum error reclaim_in(struct apply *apply, void *context)
 {
     const struct reclaim *reclaim = context;
+    if (reclaim->removes_vector) {
+        const enum error removed =
+            write_vector_remove(apply->write, reclaim->vector, REMOVED_VALUES_A_STEP);
+        failpoint("index-reclaim-vector");
+        return removed;
+    }
     enum error error = reclaim->slot_count > 0 ? move_points(apply, reclaim) : OK;
     for (size_t i = 0; i < reclaim->run_count && error == OK; i++) {
         error =

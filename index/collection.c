@@ -17,6 +17,24 @@ struct span collection_config(const struct collection *collection)
     return span_of(config->data, config->bytes);
 }
 
+struct collection *collection_newest(struct collection *collection)
+{
+    while (collection->successor != NULL) {
+        collection = collection->successor;
+    }
+    return collection;
+}
+
+const struct collection_settings *collection_newest_settings(struct collection *collection)
+{
+    return &collection_newest(collection)->settings;
+}
+
+struct span collection_newest_config(struct collection *collection)
+{
+    return collection_config(collection_newest(collection));
+}
+
 struct span collection_name(const struct collection *collection)
 {
     return collection->name;

@@ -45,7 +45,12 @@ struct collection {
     struct collection_settings settings;
     struct collection_vector *vectors; /* owned; [settings.vector_count], by number */
     atomic_bool looked_at;             /* collection_first_look has said so */
-    struct environment *environment;   /* owned; NULL only while a closed collection is deleted */
+    struct environment *environment;   /* NULL only while a closed collection is deleted */
+    /* The settings' vectors have changed since it was opened: what it is now, with the same
+     * environment. The writer thread goes on with that one; it is held until this one is let go. */
+    struct collection *successor;
+    uint64_t clean[COLLECTION_VECTORS_MAX / 64]; /* removed vectors nothing is left of; the
+                                                    planning thread's */
     struct reclaim_sweep sweep;
     struct compaction *compaction; /* under way, or NULL; the writer thread's */
     _Atomic uint64_t meters[2];
@@ -56,10 +61,13 @@ struct collection {
     uint64_t name_hash;
     struct collection *bucket_next;
     struct collection *older, *newer; /* in the list of those nobody holds */
-    uint32_t holders;
-    bool deleting;
+    uint32_t holders;                 /* a predecessor that is held counts as one */
+    uint32_t *sharers;                /* owned with the environment: objects that have it */
+    bool deleting, altering;
 };
 
+/* What the collection is by now. Writer thread. */
+struct collection *collection_newest(struct collection *collection);
 /* What collection_apply takes from its database. */
 const struct database_options *database_options(const struct database *database);
 /* The writer thread's own reader number: one above those of the options. */

@@ -261,6 +261,7 @@ static enum error apply_op(struct apply *apply, struct apply_item *item)
 enum error apply_transaction(struct collection *collection,
                              enum error (*body)(struct apply *apply, void *context), void *context)
 {
+    collection = collection_newest(collection);
     struct apply apply = {.collection = collection,
                           .scratch = database_apply_scratch(collection->database)};
     field_changes_init(&apply.fields);

@@ -4,6 +4,7 @@
 
 void collection_compact_cancel(struct collection *collection)
 {
+    collection = collection_newest(collection);
     compaction_end(collection->compaction);
     collection->compaction = NULL;
 }
@@ -24,6 +25,7 @@ static enum error begin(struct collection *collection, bool *done, struct compac
 enum error collection_compact(struct collection *collection, bool *done,
                               struct compaction_sizes *sizes)
 {
+    collection = collection_newest(collection);
     if (collection->compaction == NULL) {
         return begin(collection, done, sizes);
     }

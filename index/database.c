@@ -58,7 +58,7 @@ struct database {
      * it; taken before the mutex. */
     pthread_mutex_t changing;
     pthread_mutex_t mutex;
-    pthread_cond_t released; /* a collection that is being deleted lost its last holder */
+    pthread_cond_t released; /* what a deletion waits for has come */
     /* under the mutex */
     struct collection **buckets;
     size_t bucket_count;                /* a power of two */
@@ -395,7 +395,8 @@ static void open_vectors(struct collection *collection, struct vector_shape *sha
                                              .settings = &settings->vectors[i],
                                              .centres = centre_cache_new(),
                                              .recall = recall_state_new()};
-        shapes[i] = (struct vector_shape){.dim = vector->settings->dim};
+        shapes[i] = (struct vector_shape){.dim = vector->settings->dim,
+                                          .removed = vector->settings->kind == VECTOR_NONE};
         if (vector->settings->dim > 0) {
             vector->codec = codec_of_settings(vector->settings);
             shapes[i].code_bytes =
@@ -405,10 +406,14 @@ static void open_vectors(struct collection *collection, struct vector_shape *sha
     }
 }
 
+/* Under the mutex, or nobody else has it. */
 static void collection_free(struct collection *collection)
 {
     compaction_end(collection->compaction);
-    environment_close(collection->environment);
+    if (collection->sharers == NULL || --*collection->sharers == 0) {
+        environment_close(collection->environment);
+        free(collection->sharers);
+    }
     config_free(atomic_load(&collection->config));
     close_vectors(collection);
     free(collection->settings_bytes);
@@ -442,7 +447,12 @@ static enum error collection_open(struct database *database, struct collection *
         .vector_count = settings->vector_count,
         .first_slot = settings->first_slot,
     };
-    return environment_open(database->store, directory, &shape, &collection->environment);
+    error = environment_open(database->store, directory, &shape, &collection->environment);
+    if (error == OK) {
+        collection->sharers = allocate_zeroed(1, sizeof *collection->sharers);
+        *collection->sharers = 1;
+    }
+    return error;
 }
 
 /* Close idle collections, the least recently used first, down to the limit. */
@@ -531,6 +541,30 @@ enum error collection_acquire_unaliased(struct database *database, struct span n
     return acquire_locked(database, name, false, collection);
 }
 
+/* One that has a successor is done with once nobody holds it, and lets go of that. */
+static void let_go(struct database *database, struct collection *collection)
+{
+    assert(collection->holders > 0);
+    while (--collection->holders == 0 && collection->successor != NULL) {
+        struct collection *successor = collection->successor;
+        collection_free(collection);
+        collection = successor;
+        assert(collection->holders > 0);
+    }
+    if (collection->holders > 0) {
+        return;
+    }
+    struct kept_config *config = atomic_load(&collection->config);
+    config_free(config->older); /* nobody reads them any more */
+    config->older = NULL;
+    if (collection->deleting) {
+        pthread_cond_signal(&database->released);
+    } else {
+        idle_add(database, collection);
+        close_surplus(database);
+    }
+}
+
 void collection_release(struct collection *collection)
 {
     if (collection == NULL) {
@@ -538,18 +572,7 @@ void collection_release(struct collection *collection)
     }
     struct database *database = collection->database;
     pthread_mutex_lock(&database->mutex);
-    assert(collection->holders > 0);
-    if (--collection->holders == 0) {
-        struct kept_config *config = atomic_load(&collection->config);
-        config_free(config->older); /* nobody reads them any more */
-        config->older = NULL;
-        if (collection->deleting) {
-            pthread_cond_signal(&database->released);
-        } else {
-            idle_add(database, collection);
-            close_surplus(database);
-        }
-    }
+    let_go(database, collection);
     pthread_mutex_unlock(&database->mutex);
 }
 
@@ -629,6 +652,7 @@ enum error database_create(struct database *database, struct span name,
 enum error database_configure(struct database *database, struct collection *collection,
                               struct span config)
 {
+    collection = collection_newest(collection);
     struct collection_settings settings = collection->settings;
     settings.config = config;
     if (config.bytes > SETTINGS_BYTES_MAX || settings_bytes(&settings) > SETTINGS_BYTES_MAX) {
@@ -649,6 +673,147 @@ enum error database_configure(struct database *database, struct collection *coll
     return error;
 }
 
+/* ---- other vectors ---- */
+
+/* Are those there in their places, or removed? */
+static bool settings_follow(const struct collection_settings *before,
+                            const struct collection_settings *after)
+{
+    if (after->vector_count < before->vector_count || after->first_slot != before->first_slot) {
+        return false;
+    }
+    for (uint32_t i = 0; i < before->vector_count; i++) {
+        const struct vector_settings *a = &before->vectors[i], *b = &after->vectors[i];
+        if (b->kind != VECTOR_NONE && (a->kind != b->kind || a->metric != b->metric ||
+                                       a->dim != b->dim || a->seed != b->seed)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* An object of its own for the altered settings, given as bytes that it takes over. */
+static struct collection *successor_new(struct collection *collection, uint8_t *data, size_t bytes,
+                                        struct vector_shape *shapes)
+{
+    struct collection *successor =
+        collection_new(collection->database, collection->name, collection->name_hash);
+    successor->settings_bytes = data;
+    const enum error error =
+        settings_decode(span_of(data, bytes), &successor->settings, &successor->settings_vectors);
+    assert(error == OK); /* they were encoded just now */
+    atomic_store(&successor->config, config_new(successor->settings.config, NULL));
+    open_vectors(successor, shapes);
+    for (size_t i = 0; i < sizeof successor->meters / sizeof successor->meters[0]; i++) {
+        atomic_store(&successor->meters[i], atomic_load(&collection->meters[i]));
+    }
+    successor->environment = collection->environment;
+    successor->sharers = collection->sharers;
+    return successor;
+}
+
+/* In the table in the place of the one before, which holds it. */
+static void succeed(struct database *database, struct collection *collection,
+                    struct collection *successor)
+{
+    pthread_mutex_lock(&database->mutex);
+    ++*successor->sharers;
+    successor->holders = 1;
+    table_remove(database, collection);
+    table_add(database, successor);
+    collection->successor = successor;
+    pthread_mutex_unlock(&database->mutex);
+}
+
+static enum error update_settings(struct database *database, const struct collection *collection,
+                                  struct span data)
+{
+    pthread_mutex_lock(&database->changing);
+    const enum error error = catalog_update(database->store, collection->name, data);
+    pthread_mutex_unlock(&database->changing);
+    return error;
+}
+
+/* The catalogue says again what this process goes on with. */
+static void restore_settings(struct database *database, const struct collection *collection)
+{
+    struct collection_settings settings = collection->settings;
+    settings.config = collection_config(collection);
+    size_t bytes;
+    uint8_t *data = settings_encode(&settings, &bytes);
+    const enum error error = update_settings(database, collection, span_of(data, bytes));
+    (void)error; /* then the next opening has the altered ones, which is as well */
+    free(data);
+}
+
+static enum error alter(struct database *database, struct collection *collection, uint8_t *data,
+                        size_t bytes)
+{
+    struct vector_shape shapes[COLLECTION_VECTORS_MAX];
+    enum error error = update_settings(database, collection, span_of(data, bytes));
+    failpoint("index-alter-settings");
+    if (error != OK) {
+        free(data);
+        return error;
+    }
+    struct collection *successor = successor_new(collection, data, bytes, shapes);
+    const struct environment_shape shape = {shapes, successor->settings.vector_count,
+                                            successor->settings.first_slot};
+    error = environment_reshape(collection->environment, &shape);
+    failpoint("index-alter-shaped");
+    if (error != OK) {
+        successor->environment = NULL;
+        successor->sharers = NULL;
+        collection_free(successor);
+        restore_settings(database, collection);
+        return error;
+    }
+    succeed(database, collection, successor);
+    return OK;
+}
+
+/* A deletion that comes meanwhile waits. false: one is under way. */
+static bool altering_begin(struct database *database, struct collection *collection)
+{
+    pthread_mutex_lock(&database->mutex);
+    const bool begun = !collection->deleting;
+    collection->altering = begun;
+    pthread_mutex_unlock(&database->mutex);
+    return begun;
+}
+
+static void altering_end(struct database *database, struct collection *collection)
+{
+    pthread_mutex_lock(&database->mutex);
+    collection->altering = false;
+    pthread_cond_signal(&database->released);
+    pthread_mutex_unlock(&database->mutex);
+}
+
+enum error database_alter(struct database *database, struct collection *collection,
+                          const struct collection_settings *settings)
+{
+    collection = collection_newest(collection);
+    if (!settings_are_valid(settings) || !settings_follow(&collection->settings, settings)) {
+        return ERROR_INVALID;
+    }
+    if (collection->compaction != NULL) {
+        return ERROR_BUSY;
+    }
+    if (settings->config.bytes > SETTINGS_BYTES_MAX ||
+        settings_bytes(settings) > SETTINGS_BYTES_MAX) {
+        return ERROR_TOO_LARGE;
+    }
+    if (!altering_begin(database, collection)) {
+        return ERROR_NOT_FOUND;
+    }
+    size_t bytes;
+    uint8_t *data = settings_encode(settings, &bytes);
+    const enum error error = alter(database, collection, data, bytes);
+    altering_end(database, collection);
+    return error;
+}
+
 /* Mark a collection as being deleted and wait until nobody holds it. A closed one gets an entry
  * without an environment, so that it stays closed. */
 static enum error delete_begin(struct database *database, struct span name,
@@ -656,6 +821,10 @@ static enum error delete_begin(struct database *database, struct span name,
 {
     const uint64_t hash = name_hash(name);
     struct collection *found = table_find(database, name, hash);
+    while (found != NULL && found->altering) {
+        pthread_cond_wait(&database->released, &database->mutex);
+        found = table_find(database, name, hash);
+    }
     if (found == NULL) {
         found = collection_new(database, name, hash);
         uint64_t directory;

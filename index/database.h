@@ -126,6 +126,17 @@ struct span collection_config(const struct collection *collection);
  * ERROR_TOO_LARGE, ERROR_NOT_FOUND when it is being deleted. */
 enum error database_configure(struct database *database, struct collection *collection,
                               struct span config) MUST_CHECK;
+/* Other vectors from now on: `settings` has those there are in their places, some of them perhaps
+ * VECTOR_NONE now, more behind them, and its config. What is under way goes on with the collection
+ * as it was; who acquires it from now on gets the new one. Points lack an added vector; what is
+ * stored of a removed one is given back by maintenance (index/plan.h). Waits for open views, like
+ * the growth of a map. The collection is held. Writer thread. ERROR_TOO_LARGE, ERROR_NOT_FOUND when
+ * it is being deleted; ERROR_BUSY while it is being compacted. */
+enum error database_alter(struct database *database, struct collection *collection,
+                          const struct collection_settings *settings) MUST_CHECK;
+/* The settings and configuration of the newest. Writer thread. */
+const struct collection_settings *collection_newest_settings(struct collection *collection);
+struct span collection_newest_config(struct collection *collection);
 struct span collection_name(const struct collection *collection); /* its own, while held */
 /* true once after it was opened: whoever is told looks whether there is maintenance to do. */
 bool collection_first_look(struct collection *collection);

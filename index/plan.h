@@ -56,7 +56,7 @@ enum error collection_plan(struct collection *collection, uint16_t vector, uint3
 /* The next step that gives back what dead slots have stored (storage/chunks.h): runs without a live
  * slot are removed, points of runs and chunks that are mostly dead get new slots, as an update
  * would give them, but keep their version. thorough: points are moved from where an eighth is dead,
- * not half. Threads as above. */
+ * not half. First of all, what is stored of vectors that were removed goes. Threads as above. */
 enum error collection_plan_reclaim(struct collection *collection, uint32_t reader, bool thorough,
                                    enum plan_state *state, struct plan **plan) MUST_CHECK;
 enum plan_kind plan_kind_of(const struct plan *plan);

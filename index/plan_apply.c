@@ -106,6 +106,7 @@ static enum error apply_in(struct write *write, const struct collection_vector *
 
 enum error collection_apply_plan(struct collection *collection, const struct plan *plan)
 {
+    collection = collection_newest(collection);
     if (collection->compaction != NULL ||
         environment_oldest_reader_ns(collection->environment) > READER_AGE_MAX_NS) {
         return ERROR_BUSY;
@@ -117,6 +118,9 @@ enum error collection_apply_plan(struct collection *collection, const struct pla
         return reclaim_apply(collection, plan->reclaim);
     }
     const struct collection_vector *vector = &collection->vectors[plan->vector];
+    if (vector->settings->kind == VECTOR_NONE) {
+        return ERROR_BUSY; /* removed since the plan was made */
+    }
     struct write *write;
     enum error error = write_begin(collection->environment, &write);
     if (error != OK) {

@@ -40,6 +40,8 @@ struct reclaim {
     size_t slot_count, slot_capacity;
     uint64_t *chunks; /* that are dead as a whole; owned */
     size_t chunk_count, chunk_capacity;
+    bool removes_vector; /* what is stored of `vector`, which is VECTOR_NONE: some of it */
+    uint16_t vector;
 };
 
 /* A sealed generation written anew in its place, without its dead codes. */

@@ -251,6 +251,31 @@ static enum plan_state sweep_on(struct sweep *sweep)
     return plan_is_empty(sweep->reclaim) ? PLAN_AGAIN : PLAN_READY;
 }
 
+/* ---- removed vectors ---- */
+
+/* Is there one that something is left of? It is the plan then. */
+static enum error look_at_removed(struct sweep *sweep)
+{
+    struct collection *collection = sweep->collection;
+    enum error error = OK;
+    for (uint32_t i = 0; i < collection->settings.vector_count && error == OK; i++) {
+        const uint64_t bit = UINT64_C(1) << i % 64;
+        bool left = false;
+        if (collection->settings.vectors[i].kind != VECTOR_NONE ||
+            (collection->clean[i / 64] & bit) != 0) {
+            continue;
+        }
+        error = view_vector_left(&sweep->view, (uint16_t)i, &left);
+        if (error == OK && left) {
+            sweep->reclaim->removes_vector = true;
+            sweep->reclaim->vector = (uint16_t)i;
+            return OK;
+        }
+        collection->clean[i / 64] |= error == OK ? bit : 0;
+    }
+    return error;
+}
+
 enum error collection_plan_reclaim(struct collection *collection, uint32_t reader, bool thorough,
                                    enum plan_state *state, struct plan **plan)
 {
@@ -261,17 +286,20 @@ enum error collection_plan_reclaim(struct collection *collection, uint32_t reade
         .thorough = thorough,
         .bytes_max = database_options(collection->database)->plan_bytes / 2,
     };
-    const enum error error = view_open(collection->environment, reader, &sweep.view);
+    enum error error = view_open(collection->environment, reader, &sweep.view);
     if (error != OK) {
         return error;
     }
     if (thorough && !collection->sweep.sweeping) {
         collection->sweep.swept_dead = 0;
     }
-    if (sweep_is_due(&sweep)) {
-        sweep.plan = allocate_zeroed(1, sizeof *sweep.plan);
-        sweep.plan->kind = PLAN_RECLAIM;
-        sweep.plan->reclaim = sweep.reclaim = allocate_zeroed(1, sizeof *sweep.reclaim);
+    sweep.plan = allocate_zeroed(1, sizeof *sweep.plan);
+    sweep.plan->kind = PLAN_RECLAIM;
+    sweep.plan->reclaim = sweep.reclaim = allocate_zeroed(1, sizeof *sweep.reclaim);
+    error = look_at_removed(&sweep);
+    if (error == OK && sweep.reclaim->removes_vector) {
+        *state = PLAN_READY;
+    } else if (error == OK && sweep_is_due(&sweep)) {
         *state = sweep_on(&sweep);
         unique_slots(sweep.reclaim);
     }
@@ -281,5 +309,5 @@ enum error collection_plan_reclaim(struct collection *collection, uint32_t reade
     } else {
         plan_free(sweep.plan);
     }
-    return OK;
+    return error;
 }

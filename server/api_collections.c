@@ -16,6 +16,7 @@
 #include "server/collection_config.h"
 #include "server/collection_kith.h"
 #include "server/collection_schema.h"
+#include "server/created_vector.h"
 #include "server/tree.h"
 
 /* ---- what kith makes of them ---- */
@@ -27,11 +28,6 @@ struct creation {
     uint32_t vector_count;
     struct kith_settings kith;
     bool single; /* `vectors` was the default vector's settings, not a map: echoed as given */
-};
-struct created_vector {
-    struct span name;
-    struct span clean; /* after vector_schema or sparse_schema */
-    bool sparse;
 };
 
 static bool member_is(struct span object, const char *name, const char *text)
@@ -52,8 +48,8 @@ static void judge_quantization(struct judgement *judgement, struct span owner, c
                      path);
 }
 
-static void judge_vector(struct judgement *judgement, struct span params, const char *path,
-                         struct span *clean)
+void created_vector_judge(struct judgement *judgement, struct span params, const char *path,
+                          struct span *clean)
 {
     struct value_builder builder;
     value_begin(&builder, judgement->arena);
@@ -113,7 +109,7 @@ static void judge_vector_map(struct judgement *judgement, struct span vectors,
                          "vectors: data did not match any variant of untagged enum VectorsConfig");
             return;
         }
-        judge_vector(judgement, params, "vectors.?", &clean);
+        created_vector_judge(judgement, params, "vectors.?", &clean);
         add_vector(judgement, creation, name)->clean = clean;
     }
 }
@@ -125,8 +121,8 @@ static void judge_vectors(struct judgement *judgement, struct creation *creation
         return;
     creation->single = vectors_are_single(vectors);
     if (creation->single)
-        judge_vector(judgement, vectors, "vectors",
-                     &add_vector(judgement, creation, (struct span){0})->clean);
+        created_vector_judge(judgement, vectors, "vectors",
+                             &add_vector(judgement, creation, (struct span){0})->clean);
     else
         judge_vector_map(judgement, vectors, creation);
 }
@@ -301,9 +297,8 @@ static uint64_t draw_seed(void)
     return seed;
 }
 
-/* shared: the collection's quantization_config. */
-static void vector_fill(const struct created_vector *created, struct span shared,
-                        struct vector_settings *vector)
+void created_vector_fill(const struct created_vector *created, struct span shared,
+                         struct vector_settings *vector)
 {
     if (created->sparse) {
         *vector = (struct vector_settings){.name = created->name,
@@ -338,8 +333,8 @@ static void settings_fill(struct arena *arena, const struct creation *creation,
     struct vector_settings *vectors =
         arena_allocate(arena, (creation->vector_count + 1) * sizeof *vectors);
     for (uint32_t i = 0; i < creation->vector_count; i++)
-        vector_fill(&creation->vectors[i], member(creation->clean, "quantization_config"),
-                    &vectors[i]);
+        created_vector_fill(&creation->vectors[i], member(creation->clean, "quantization_config"),
+                            &vectors[i]);
     *settings = (struct collection_settings){.vectors = vectors,
                                              .vector_count = creation->vector_count,
                                              .config = config_text(arena, creation)};

@@ -224,7 +224,7 @@ static enum error configure(struct write_job *job, struct span *config)
     struct arena *arena = patch->judgement.arena;
     struct span there;
     const char *why;
-    if (!tree_parse(config_json(job->collection), arena, &there, &why))
+    if (!tree_parse(config_newest_json(job->collection), arena, &there, &why))
         return ERROR_CORRUPT;
     struct span changed = changed_config(patch, there);
     struct span strict = member(changed, "strict_mode_config");

@@ -68,6 +68,12 @@ struct span config_json(const struct collection *collection)
     return unpack(collection_config(collection), &limits, &json) ? json : span_text("{}");
 }
 
+struct span config_newest_json(struct collection *collection)
+{
+    struct span limits, json;
+    return unpack(collection_newest_config(collection), &limits, &json) ? json : span_text("{}");
+}
+
 static uint64_t stricter(uint64_t a, uint64_t b)
 {
     return a == 0 ? b : b == 0 || a < b ? a : b;

@@ -16,6 +16,8 @@
 struct span config_pack(struct arena *arena, struct span json, struct span strict);
 /* The JSON of a held collection; "{}" when what is kept makes no sense. */
 struct span config_json(const struct collection *collection);
+/* Of what it is by now. Writer thread. */
+struct span config_newest_json(struct collection *collection);
 /* What holds for a call: the server's limits and, if the collection's are enabled, the stricter of
  * the two. */
 void limits_of(const struct config *config, const struct collection *collection,

@@ -18,6 +18,9 @@ call_handler api_collection_create;  /* PUT    /collections/{c} */
 call_handler api_collection_info;    /* GET    /collections/{c} */
 call_handler api_collection_exists;  /* GET    /collections/{c}/exists */
 call_handler api_collection_compact; /* POST /collections/{c}/compact: api_compact.c */
+call_handler
+    api_vector_name_create; /* PUT    /collections/{c}/vectors/{name}: api_vector_names.c */
+call_handler api_vector_name_delete; /* DELETE */
 call_handler api_collection_update;  /* PATCH  /collections/{c}: api_configure.c */
 call_handler api_collection_delete;  /* DELETE /collections/{c} */
 

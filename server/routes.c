@@ -116,8 +116,8 @@ const struct route routes[] = {
     UNBUILT(POST, "/snapshots", ROUTE_WRITE),
     UNBUILT(GET, "/snapshots/{}", 0),
     UNBUILT(DELETE, "/snapshots/{}", ROUTE_WRITE),
-    UNBUILT(PUT, C "/vectors/{}", W),
-    UNBUILT(DELETE, C "/vectors/{}", W),
+    BUILT(PUT, C "/vectors/{}", W | ROUTE_TREE, api_vector_name_create, "Create vector name"),
+    BUILT(DELETE, C "/vectors/{}", W, api_vector_name_delete, "Delete vector name"),
 
     /* need a cluster */
     CLUSTER(GET, C "/cluster", 0),

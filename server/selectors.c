@@ -234,6 +234,10 @@ static enum error put_vectors(const struct selectors *selectors, const struct vi
     struct vector_set set = row->vectors;
     for (size_t i = 0; selectors->vector == SELECT_INCLUDE && i < ENVIRONMENT_VECTORS_MAX / 64; i++)
         set.words[i] &= selectors->vectors.words[i];
+    for (uint32_t i = 0; i < settings->vector_count; i++) {
+        if (settings->vectors[i].kind == VECTOR_NONE) /* removed, but rows name it still */
+            vector_set_remove(&set, i);
+    }
     const uint32_t only = vector_set_next(&set, 0);
     const bool one =
         only < settings->vector_count && vector_set_next(&set, only + 1) >= settings->vector_count;

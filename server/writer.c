@@ -88,7 +88,8 @@ static uint64_t job_points(const struct write_job *job)
 /* Does it wait in its collection's own lane? */
 static bool job_is_of_collection(const struct write_job *job)
 {
-    return job->kind == WRITE_OP || job->kind == WRITE_FIELDS || job->kind == WRITE_COMPACT;
+    return job->kind == WRITE_OP || job->kind == WRITE_FIELDS || job->kind == WRITE_ALTER ||
+           job->kind == WRITE_COMPACT;
 }
 
 static void job_finish(struct write_job *job, enum error error)
@@ -471,8 +472,26 @@ static void compact_run(struct writer *writer, struct write_job *job)
     job_finish(job, error);
 }
 
+static enum error control_alter(struct writer *writer, struct write_job *job)
+{
+    const struct collection_settings *settings = NULL;
+    enum error error = store_check_space(database_store(writer->database));
+    if (error == OK)
+        error = job->alter(job, &settings);
+    if (error == OK && settings != NULL) {
+        error = database_alter(writer->database, job->collection, settings);
+        if (error == OK)
+            tell_watcher(writer, job->collection);
+    }
+    return error;
+}
+
 static void control_run(struct writer *writer, struct write_job *job)
 {
+    if (job->kind == WRITE_ALTER) {
+        job_finish(job, control_alter(writer, job));
+        return;
+    }
     if (job->kind == WRITE_COMPACT) {
         compact_run(writer, job);
         return;

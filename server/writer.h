@@ -22,6 +22,7 @@ enum write_kind {
     WRITE_DELETE_COLLECTION,
     WRITE_ALIASES,
     WRITE_CONFIGURE,
+    WRITE_ALTER, /* other vectors (database_alter) */
     WRITE_PLAN,
     WRITE_COMPACT, /* its file anew (index/compact.h), in steps; its other writes wait meanwhile */
 };
@@ -29,8 +30,8 @@ enum write_kind {
 struct write_job { /* the submitter's memory until done() */
     enum write_kind kind;
     struct span name; /* of the collection */
-    /* WRITE_OP, WRITE_FIELDS, WRITE_PLAN, WRITE_CONFIGURE, WRITE_COMPACT: held by the submitter
-     * until done() */
+    /* WRITE_OP, WRITE_FIELDS, WRITE_PLAN, WRITE_CONFIGURE, WRITE_ALTER, WRITE_COMPACT: held by the
+     * submitter until done() */
     struct collection *collection;
     struct span op;
     const struct encoded *encoded;
@@ -40,6 +41,9 @@ struct write_job { /* the submitter's memory until done() */
     /* WRITE_CONFIGURE: makes the new configuration out of the collection's present one, on the
      * writer's thread; *config stays valid until done() */
     enum error (*configure)(struct write_job *job, struct span *config);
+    /* WRITE_ALTER: makes the new settings out of those of the newest, as above; *settings NULL:
+     * there is nothing to change */
+    enum error (*alter)(struct write_job *job, const struct collection_settings **settings);
     void *context;                      /* of who submits */
     const atomic_bool *stop;            /* WRITE_COMPACT: it is given up once this is set */
     const struct alias_action *actions; /* WRITE_ALIASES */

@@ -150,6 +150,11 @@ static void key_text(struct span key, char text[48])
 
 static void complain_stray(const struct check *check, struct span key)
 {
+    const struct environment *environment = check->walk.view->environment;
+    const uint32_t vector = key.bytes >= 2 ? load16_big(key.data) : UINT32_MAX;
+    if (vector < environment->vector_count && environment->vectors[vector].shape.removed) {
+        return; /* on its way out */
+    }
     char text[48];
     key_text(key, text);
     complain(check, "key %s belongs to no vector of the collection", text);

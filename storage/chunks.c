@@ -300,3 +300,93 @@ void write_close_tails(struct write *write)
         write->vectors[i].tail_closed = true;
     }
 }
+
+/* ---- removed vectors ---- */
+
+/* Where keys begin with a vector's number, or with a byte and then the number. */
+static const struct {
+    enum table table;
+    uint8_t first; /* 0: no such byte */
+} homes[] = {
+    {TABLE_RUNS, 0},           {TABLE_BLOCKS, 0},        {TABLE_PARTITIONS, 0},
+    {TABLE_VECTORS, 0},        {TABLE_LISTS, 0},         {TABLE_MAIN, MAIN_GENERATION},
+    {TABLE_MAIN, MAIN_CENTRE}, {TABLE_MAIN, MAIN_EPOCH}, {TABLE_MAIN, MAIN_MOVED},
+    {TABLE_MAIN, MAIN_RECALL},
+};
+#define HOME_COUNT (sizeof homes / sizeof homes[0])
+
+struct prefix {
+    uint8_t bytes[3];
+    size_t count;
+};
+
+static struct prefix home_prefix(size_t home, uint16_t vector)
+{
+    struct prefix prefix = {{homes[home].first}, homes[home].first == 0 ? 2 : 3};
+    store16_big(prefix.bytes + prefix.count - 2, vector);
+    return prefix;
+}
+
+/* The first key with the prefix; MDB_NOTFOUND when there is none. */
+static int find_prefix(MDB_cursor *cursor, const struct extent *extent, const struct prefix *prefix)
+{
+    MDB_val key = lmdb_value(span_of(prefix->bytes, prefix->count)), value;
+    const int result = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    if (result != 0) {
+        return result;
+    }
+    if (extent != NULL && !extent_holds(extent, key.mv_data, key.mv_size)) {
+        return MDB_CORRUPTED;
+    }
+    return key.mv_size > prefix->count && memcmp(key.mv_data, prefix->bytes, prefix->count) == 0
+               ? 0
+               : MDB_NOTFOUND;
+}
+
+enum error view_vector_left(const struct view *view, uint16_t vector, bool *left)
+{
+    *left = false;
+    for (size_t i = 0; i < HOME_COUNT && !*left; i++) {
+        const struct prefix prefix = home_prefix(i, vector);
+        MDB_cursor *cursor;
+        int result =
+            mdb_cursor_open(view->transaction, view->environment->tables[homes[i].table], &cursor);
+        if (result != 0) {
+            return error_of_lmdb(result);
+        }
+        result = find_prefix(cursor, &view->version->extent, &prefix);
+        mdb_cursor_close(cursor);
+        if (result != 0 && result != MDB_NOTFOUND) {
+            return error_of_lmdb(result);
+        }
+        *left = result == 0;
+    }
+    return OK;
+}
+
+enum error write_vector_remove(struct write *write, uint16_t vector, size_t values)
+{
+    size_t removed = 0;
+    int result = 0;
+    assert(write->environment->vectors[vector].shape.removed);
+    write->vectors[vector].counters = (struct vector_counters){0};
+    for (size_t i = 0; i < HOME_COUNT && result == 0 && removed < values; i++) {
+        const struct prefix prefix = home_prefix(i, vector);
+        MDB_cursor *cursor;
+        result = mdb_cursor_open(write->transaction, write->environment->tables[homes[i].table],
+                                 &cursor);
+        if (result != 0) {
+            break;
+        }
+        for (; removed < values && result == 0; removed += result == 0) {
+            result = find_prefix(cursor, NULL, &prefix);
+            if (result == 0) {
+                result = mdb_cursor_del(cursor, 0);
+            }
+        }
+        mdb_cursor_close(cursor);
+        result = result == MDB_NOTFOUND ? 0 : result;
+        failpoint("storage-vector-remove");
+    }
+    return result == 0 ? OK : write_fail(write, result);
+}

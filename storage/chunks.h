@@ -45,4 +45,11 @@ enum error write_chunk_all_dead(struct write *write, uint64_t chunk) MUST_CHECK;
 /* Vectors of this write begin new runs: points that leave a run are not put into the same again. */
 void write_close_tails(struct write *write);
 
+/* ---- vectors whose number is not in use any more ---- */
+
+/* Is anything left of it? */
+enum error view_vector_left(const struct view *view, uint16_t vector, bool *left) MUST_CHECK;
+/* Remove what is stored of it, at most so many values; its counters become zero. */
+enum error write_vector_remove(struct write *write, uint16_t vector, size_t values) MUST_CHECK;
+
 #endif

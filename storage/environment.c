@@ -294,6 +294,16 @@ static bool shape_is_valid(const struct environment_shape *shape)
     return true;
 }
 
+static struct environment_vector *vectors_new(const struct environment_shape *shape)
+{
+    struct environment_vector *vectors =
+        allocate_zeroed(shape->vector_count > 0 ? shape->vector_count : 1, sizeof *vectors);
+    for (uint32_t i = 0; i < shape->vector_count; i++) {
+        vectors[i] = (struct environment_vector){shape->vectors[i], layout_of(&shape->vectors[i])};
+    }
+    return vectors;
+}
+
 static struct environment *environment_new(struct store *store, uint64_t directory,
                                            const struct environment_shape *shape)
 {
@@ -303,12 +313,7 @@ static struct environment *environment_new(struct store *store, uint64_t directo
     environment->path = environment_path(store, directory);
     environment->first_slot = shape->first_slot;
     environment->vector_count = shape->vector_count;
-    environment->vectors = allocate_zeroed(shape->vector_count > 0 ? shape->vector_count : 1,
-                                           sizeof *environment->vectors);
-    for (uint32_t i = 0; i < shape->vector_count; i++) {
-        environment->vectors[i] =
-            (struct environment_vector){shape->vectors[i], layout_of(&shape->vectors[i])};
-    }
+    environment->vectors = vectors_new(shape);
     environment->reader_count = store->options.reader_count;
     environment->living_max =
         environment->reader_count + 2 < LIVING_MAX ? environment->reader_count + 2 : LIVING_MAX;
@@ -380,6 +385,52 @@ enum error environment_check_copy(const struct environment *environment, const c
     return error;
 }
 
+static void set_vectors(struct environment *environment, struct environment_vector *vectors,
+                        uint32_t count)
+{
+    environment->vectors = vectors;
+    environment->vector_count = count;
+    free(environment->write.vectors);
+    environment->write.vectors = NULL;
+}
+
+struct reshaping {
+    struct environment_vector *vectors;
+    uint32_t count;
+};
+
+static enum error take_shape(struct environment *environment, void *context)
+{
+    const struct reshaping *reshaping = context;
+    set_vectors(environment, reshaping->vectors, reshaping->count);
+    return OK;
+}
+
+enum error environment_reshape(struct environment *environment,
+                               const struct environment_shape *shape)
+{
+    struct environment_vector *before = environment->vectors;
+    const uint32_t count_before = environment->vector_count;
+    const uint64_t bytes = atomic_load(&environment->map_bytes);
+    assert(!environment->writing);
+    if (!shape_is_valid(shape) || shape->vector_count < count_before) {
+        return ERROR_INVALID;
+    }
+    struct reshaping reshaping = {vectors_new(shape), shape->vector_count};
+    environment->retired = grow(environment->retired, size_product(environment->retired_count + 1,
+                                                                   sizeof *environment->retired));
+    const enum error error = environment_reopen_with(environment, bytes, take_shape, &reshaping);
+    if (error != OK && environment->env == NULL) {
+        /* Not with these: with those before, if it can be. */
+        struct reshaping back = {before, count_before};
+        const enum error again = environment_reopen_with(environment, bytes, take_shape, &back);
+        (void)again; /* the first error tells */
+        before = reshaping.vectors;
+    }
+    environment->retired[environment->retired_count++] = before;
+    return error;
+}
+
 void environment_close(struct environment *environment)
 {
     if (environment == NULL) {
@@ -393,6 +444,10 @@ void environment_close(struct environment *environment)
     free(environment->write.changed);
     free(environment->write.dead);
     free(environment->write.vectors);
+    for (size_t i = 0; i < environment->retired_count; i++) {
+        free(environment->retired[i]);
+    }
+    free(environment->retired);
     free(environment->vectors);
     free(environment->pins);
     free(environment->path);

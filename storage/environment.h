@@ -144,14 +144,16 @@ struct environment_vector {
 };
 
 struct environment {
-    /* constant after open */
+    /* constant after open; the vectors but behind the gate */
     struct store *store;
     uint64_t directory;
     char *path;
     uint64_t first_slot;
     uint32_t chunk_bits; /* as the file says */
     uint32_t vector_count;
-    struct environment_vector *vectors; /* [vector_count], by number */
+    struct environment_vector *vectors;  /* [vector_count], by number */
+    struct environment_vector **retired; /* earlier ones, until the environment is closed */
+    size_t retired_count;
     uint32_t reader_count;
     /* the writer's */
     MDB_env *env;

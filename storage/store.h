@@ -103,6 +103,7 @@ struct vector_shape {
     uint32_t dim;         /* floats a vector; 0: this number has no codes */
     uint32_t code_bytes;  /* of a second-stage row code */
     uint32_t block_bytes; /* of one 32-lane block */
+    bool removed;         /* the number is not in use: what it has is on its way out */
 };
 struct environment_shape {
     const struct vector_shape *vectors;
@@ -112,6 +113,11 @@ struct environment_shape {
 enum error environment_open(struct store *store, uint64_t directory,
                             const struct environment_shape *shape,
                             struct environment **environment) MUST_CHECK;
+/* Other vectors from now on: as many or more, those there with the same shapes or removed. Behind
+ * the gate, like the growth of a map: waits for the open views. On an error it is as it was. Writer
+ * thread, no write open. */
+enum error environment_reshape(struct environment *environment,
+                               const struct environment_shape *shape) MUST_CHECK;
 /* No view and no write may be open. Accepts NULL. */
 void environment_close(struct environment *environment);
 /* The number it was opened by: never used again, also when a collection of that name is. */

@@ -170,8 +170,8 @@ static void fill_header(const struct layout *layout, uint8_t *value, uint64_t fi
 static unsigned append_flag(const struct write *write, uint16_t vector)
 {
     for (uint32_t i = vector + 1u; i < write->environment->vector_count; i++) {
-        if (write->vectors[i].tail_exists) {
-            return 0;
+        if (write->vectors[i].tail_exists || write->environment->vectors[i].shape.removed) {
+            return 0; /* of a removed one there may be some that nobody knows */
         }
     }
     return MDB_APPEND;

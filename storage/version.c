@@ -524,7 +524,9 @@ static enum error take_counters(struct version *version)
     const size_t each = sizeof(struct vector_counters);
     const size_t stored = (value.bytes - COUNTERS_BYTES) / each;
     for (uint32_t i = 0; i < version->vector_count && i < stored; i++) {
-        memcpy(&version->vectors[i].counters, value.data + COUNTERS_BYTES + i * each, each);
+        if (!environment->vectors[i].shape.removed) { /* else they are zero */
+            memcpy(&version->vectors[i].counters, value.data + COUNTERS_BYTES + i * each, each);
+        }
     }
     /* LMDB's meta pages have no checksum: a damaged one may show an older snapshot. */
     const uint64_t transaction = load64(value.data + FORMAT_HEADER_BYTES + sizeof(struct counters));

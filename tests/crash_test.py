@@ -310,6 +310,11 @@ def workload(server, acked, seed):
             server.request("POST", "/collections/aliases", {"actions": [
                 {"create_alias": {"collection_name": "other", "alias_name": "one"}},
                 {"rename_alias": {"old_alias_name": "one", "new_alias_name": "two"}}]})
+            server.request("PUT", "/collections/other/vectors/e?wait=true",
+                           {"dense": {"size": 3, "distance": "Dot"}})
+            server.request("PUT", "/collections/other/points/vectors?wait=true",
+                           {"points": [{"id": i, "vector": {"e": [1, 2, i]}} for i in range(50)]})
+            server.request("DELETE", "/collections/other/vectors/e?wait=true")
             server.request("POST", "/collections/other/compact?wait=true")
             server.request("POST", "/collections/c/compact?wait=true")
             server.request("DELETE", "/collections/other")
