@@ -64,47 +64,63 @@ static void print_line(const char *name, const char *kernels, uint32_t dim, cons
 typedef uint64_t words __attribute__((vector_size(64)));
 
 #define STREAMS_MAX 8u
+#define STEP_WORDS 4u
 
-/* The whole of memory summed as `streams` runs side by side, each fetched `ahead` bytes before,
- * past the caches if `passing`. */
-static uint64_t read_all(const uint8_t *memory, size_t streams, size_t ahead, bool passing)
+#if defined(__x86_64__)
+#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WIDE
+#endif
+
+enum fetch { FETCH_NONE, FETCH_NEAR, FETCH_SECOND }; /* into the first or second level cache */
+
+/* The whole of memory summed as `streams` runs side by side, each fetched `ahead` bytes before. */
+WIDE static uint64_t read_all(const uint8_t *memory, size_t streams, enum fetch fetch, size_t ahead)
 {
-    const size_t part = MEMORY_BYTES / streams, step = 2 * sizeof(words);
-    words sums[2] = {{0}};
-    for (size_t i = 0; i < part; i += step) {
+    const size_t part = MEMORY_BYTES / streams;
+    words sums[STEP_WORDS] = {{0}};
+    for (size_t i = 0; i < part; i += sizeof sums) {
         for (size_t s = 0; s < streams; s++) {
             const uint8_t *at = memory + s * part + i;
-            words values[2];
-            if (ahead > 0 && passing) { /* past the end is allowed: a prefetch does not fault */
-                __builtin_prefetch(at + ahead, 0, 0);
-                __builtin_prefetch(at + ahead + 64, 0, 0);
-            } else if (ahead > 0) {
-                __builtin_prefetch(at + ahead);
-                __builtin_prefetch(at + ahead + 64);
+            for (size_t k = 0; k < STEP_WORDS && fetch != FETCH_NONE; k++) {
+                if (fetch == FETCH_NEAR) { /* past the end is allowed: a prefetch does not fault */
+                    __builtin_prefetch(at + ahead + k * 64);
+                } else {
+                    __builtin_prefetch(at + ahead + k * 64, 0, 2);
+                }
             }
-            memcpy(values, at, sizeof values);
-            sums[0] += values[0];
-            sums[1] += values[1];
+            for (size_t k = 0; k < STEP_WORDS; k++) {
+                words value;
+                memcpy(&value, at + k * sizeof value, sizeof value);
+                sums[k] += value;
+            }
         }
     }
-    return (sums[0] + sums[1])[0];
+    return (sums[0] + sums[1] + sums[2] + sums[3])[0];
 }
 
-/* What one core can fetch at best. One plain run fetched less than kith's own scans did, as the
+/* What one core can fetch at best. A plain run fetches less than kith's own scans do, as the
  * hardware's prefetcher stops at every page: which pattern is best is found out by trying. */
 static void bench_memory(void)
 {
-    static const size_t aheads[] = {0, 1024, 4096};
+    static const struct {
+        enum fetch fetch;
+        size_t ahead;
+    } ways[] = {{FETCH_NONE, 0},
+                {FETCH_NEAR, 512},
+                {FETCH_NEAR, 2048},
+                {FETCH_SECOND, 1024},
+                {FETCH_SECOND, 2048}};
     uint8_t *memory = must_allocate(MEMORY_BYTES);
     memset(memory, 1, MEMORY_BYTES);
     double best = INFINITY;
     for (size_t streams = 1; streams <= STREAMS_MAX; streams *= 2) {
-        for (size_t i = 0; i < 5; i++) { /* three fetched ahead of, two of them past the caches */
-            const size_t ahead = aheads[i < 3 ? i : i - 2];
-            BEST_SECONDS(pattern, sink += (double)read_all(memory, streams, ahead, i >= 3))
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+            BEST_SECONDS(pattern,
+                         sink += (double)read_all(memory, streams, ways[i].fetch, ways[i].ahead))
             if (getenv("BENCH_MEMORY") != NULL) {
-                fprintf(stderr, "memory, %zu streams, %zu ahead%s: %.1f GB/s\n", streams, ahead,
-                        i >= 3 ? ", passing" : "", 1e-9 * (double)MEMORY_BYTES / pattern);
+                fprintf(stderr, "memory, %zu streams, %zu ahead (%d): %.1f GB/s\n", streams,
+                        ways[i].ahead, (int)ways[i].fetch, 1e-9 * (double)MEMORY_BYTES / pattern);
             }
             best = fmin(best, pattern);
         }
