@@ -37,6 +37,15 @@ static uint64_t key_of(float value, uint32_t index)
     return (uint64_t)bits << 32 | (uint32_t)~index;
 }
 
+static float value_of(uint64_t key)
+{
+    uint32_t bits = (uint32_t)(key >> 32);
+    float value;
+    bits = bits & 0x80000000u ? bits & 0x7fffffffu : ~bits;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 static uint32_t index_of(uint64_t key)
 {
     return ~(uint32_t)key;
@@ -165,9 +174,10 @@ void centre_query_run(struct centre_query *query, const struct codec *codec,
         .scores = scratch_need(&query->scores, size_product(most, sizeof(float))),
         .next = scratch_need(&query->keys, size_product((size_t)table->live + 1, sizeof(uint64_t))),
     };
+    query->by_product = look.by_product;
     if (look.by_product) {
-        const float norm = sqrtf(codec_key(codec, METRIC_DOT, vector, vector));
-        look.reach = REACH_FACTOR * norm / sqrtf((float)codec_dim(codec));
+        query->norm = sqrtf(codec_key(codec, METRIC_DOT, vector, vector));
+        look.reach = REACH_FACTOR * query->norm / sqrtf((float)codec_dim(codec));
     }
     query->keys_in_order = look.next;
     const bool few = wanted < table->live / WANTED_TIMES;
@@ -208,4 +218,15 @@ uint32_t centre_query_at(struct centre_query *query, size_t i)
         query->sorted += take;
     }
     return index_of(query->keys_in_order[i]);
+}
+
+double centre_query_distance(struct centre_query *query, size_t i)
+{
+    (void)centre_query_at(query, i); /* sorts so far */
+    const double value = (double)value_of(query->keys_in_order[i]);
+    double distance = sqrt(fmax(-value, 0.0));
+    if (query->by_product) {
+        distance = query->norm > 0.0f ? -value / (double)query->norm : 0.0;
+    }
+    return isfinite(distance) ? distance : 0.0;
 }

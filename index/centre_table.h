@@ -108,6 +108,8 @@ struct centre_query { /* zero before first use */
     struct scratch scores, keys, groups, rotated, work, own;
     uint64_t *keys_in_order; /* of `count`; the first `sorted` are in order */
     size_t count, sorted;
+    bool by_product;
+    float norm; /* by product: of the vector */
 };
 void centre_query_release(struct centre_query *query);
 /* Order partitions for a vector (float[dim], and as a codec's query): nearest first, or, for inner
@@ -123,5 +125,8 @@ void centre_query_run_alone(struct centre_query *query, const struct codec *code
                             const struct centre_table *table, size_t wanted);
 /* The index of the i-th of the order, i < count; sorts ahead as needed. */
 uint32_t centre_query_at(struct centre_query *query, size_t i);
+/* How far the vector is from the centre of the i-th, i < count; for inner products, minus what the
+ * partition can reach for each unit of the vector's length. */
+double centre_query_distance(struct centre_query *query, size_t i);
 
 #endif

@@ -413,18 +413,18 @@ static enum error seal_is_due(const struct planning *planning, bool *due)
 static enum error learn(struct planning *planning, bool idle, enum plan_state *state)
 {
     struct recall_table table;
-    bool done;
+    bool done, sampled;
 
-    const enum error error =
-        recall_learn(planning->collection, planning->vector, &planning->view, idle,
-                     planning->scratch->workspace, &planning->maintenance->learning, &done, &table);
+    const enum error error = recall_learn(
+        planning->collection, planning->vector, &planning->view, idle, planning->scratch->workspace,
+        &planning->maintenance->learning, &done, &sampled, &table);
 
     if (error == OK && done) {
         plan_new(planning, PLAN_LEARN);
         planning->plan->recall = table;
         *state = PLAN_READY;
     } else {
-        *state = idle ? PLAN_MEASURED : PLAN_AGAIN;
+        *state = sampled ? PLAN_MEASURED : PLAN_AGAIN;
     }
     return error;
 }

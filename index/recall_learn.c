@@ -7,15 +7,20 @@
 
 #define STORED_FIRST 300u
 #define STORED_IDLE 2000u
-#define LIVE_LEAST 200u                /* live queries that decide alone */
-#define LIVE_STEP 200u                 /* new ones after which the table is made anew */
-#define CHANGE_SHARE 5u                /* of the codes: a fifth more or fewer */
-#define SLICE_QUERIES 16u              /* of a slice, at most */
+#define MADE_FIRST 210u /* shifted copies */
+#define MADE_IDLE 1050u
+#define LIVE_STEP 200u    /* new ones after which the table is made anew */
+#define CHANGE_SHARE 5u   /* of the codes: a fifth more or fewer; half more when busy */
+#define SLICE_QUERIES 16u /* of a slice, at most */
 #define SLICE_CODES UINT64_C(20000000) /* scanned by a slice, about */
 
+/* Lengths of a copy's shift in those of its point. */
+static const float shifts[] = {0.2f, 0.4f, 0.6f, 0.8f, 1.2f, 2.0f, 8.0f};
+#define SHIFTS (sizeof shifts / sizeof *shifts)
+
 struct learning {
-    struct needs *needs; /* of stored points */
-    size_t count, wanted;
+    struct needs *needs; /* of stored points, then of copies */
+    size_t count, stored, wanted_stored, wanted;
     uint64_t random;
     uint32_t misses; /* lanes drawn that are dead */
     bool live_only;  /* stored points were learnt from before */
@@ -45,16 +50,23 @@ static bool codes_changed(const struct recall_table *table, uint64_t codes)
     return apart * CHANGE_SHARE > table->codes;
 }
 
+/* While points stream in: of more codes the shares of fewer are enough for long. */
+static bool codes_changed_much(const struct recall_table *table, uint64_t codes)
+{
+    return codes > table->codes + table->codes / 2 ||
+           (codes < table->codes && codes_changed(table, codes));
+}
+
 bool recall_is_due(const struct collection_vector *vector, const struct view *view, uint64_t codes,
                    bool idle)
 {
-    (void)recall_share(vector, view, RECALL_DEFAULT, codes, 10); /* loads what is stored */
+    (void)recall_share(vector, view, RECALL_DEFAULT, 0.0, codes, 10); /* loads what is stored */
     struct recall_state *state = vector->recall;
     pthread_mutex_lock(&state->mutex);
-    bool due = !state->known || codes_changed(&state->table, codes);
+    bool due = !state->known || codes_changed_much(&state->table, codes);
     if (idle) {
-        due = due || state->table.stored < STORED_IDLE || state->ring_count > 0 ||
-              state->live_since >= LIVE_STEP;
+        due = due || codes_changed(&state->table, codes) || state->table.stored < STORED_IDLE ||
+              state->ring_count > 0 || state->live_since >= LIVE_STEP;
     }
     pthread_mutex_unlock(&state->mutex);
     return due && codes > 0;
@@ -116,26 +128,31 @@ static void find_needs(struct looking *looking, const float *query, const uint64
                            table, SIZE_MAX);
     float *before = allocate(size_product((size_t)table->count + 1, sizeof *before));
     double read = 0.0;
-    for (size_t i = 0; i < order.count; i++) {
+    for (size_t i = 0; i < order.count; i++) { /* not empty: there are codes */
         const uint32_t index = centre_query_at(&order, i);
         before[index] = (float)(read / (double)table->codes);
         read += (double)table->entries[index].codes;
     }
-    needs->count = (uint32_t)count;
+    needs->distance = (float)centre_query_distance(&order, 0);
+    needs->count = 0;
     for (size_t i = 0; i < count; i++) {
         const uint32_t partition = place_of(looking, slots[i])->partition;
-        needs->share[i] = partition == UINT32_MAX ? 0.0f : before[partition];
+        if (partition != UINT32_MAX) { /* it is not in a generation */
+            needs->share[needs->count++] = before[partition];
+        }
     }
     free(before);
     centre_query_release(&order);
 }
 
-/* One query to look at: its vector, and the point it is, if it is one. */
+/* One query to look at: its vector, and the point that it is or was made from, if any. */
 struct probe {
     const float *vector;
-    bool is_point;
+    bool has_point;
     struct point_id id;
+    struct sample *sample;    /* NULL, or a live one */
     uint64_t slots[RECALL_K]; /* of its nearest */
+    float keys[RECALL_K];
     size_t count;
 };
 
@@ -148,7 +165,7 @@ static enum error find_nearest(struct looking *looking, struct probe *probe)
         .limit = RECALL_K,
         .share = 1.0f,
         .exclude = &probe->id,
-        .exclude_count = probe->is_point,
+        .exclude_count = probe->has_point,
         .unsampled = true,
     };
     struct hit *hits;
@@ -158,6 +175,7 @@ static enum error find_nearest(struct looking *looking, struct probe *probe)
                           &looking->arena, &hits, &probe->count, &stats);
     for (size_t i = 0; error == OK && i < probe->count; i++) {
         probe->slots[i] = hits[i].slot;
+        probe->keys[i] = hits[i].key;
         *place_of(looking, hits[i].slot) = (struct place){hits[i].slot, UINT32_MAX};
     }
     return error;
@@ -217,9 +235,50 @@ static bool draw_point(struct looking *looking, uint64_t *random, struct probe *
     }
     *probe = (struct probe){.vector = arena_copy(&looking->arena, row.vector,
                                                  looking->vector->settings->dim * sizeof(float)),
-                            .is_point = true,
+                            .has_point = true,
                             .id = point.id};
     return true;
+}
+
+/* Standard normal, by Box and Muller. */
+static float random_normal(uint64_t *random)
+{
+    const double one = ((double)(next_random(random) >> 11) + 1.0) * 0x1p-53;
+    const double two = (double)(next_random(random) >> 11) * 0x1p-53;
+    return (float)(sqrt(-2.0 * log(one)) * cos(6.283185307179586 * two));
+}
+
+static double length_of(const float *vector, size_t dim)
+{
+    double square = 0.0;
+    for (size_t i = 0; i < dim; i++) {
+        square += (double)vector[i] * (double)vector[i];
+    }
+    return sqrt(square);
+}
+
+/* A query like none that is stored: the point's vector moved by `shift` times its length in a
+ * random direction; where only directions count, of the same length as before. */
+static void shift_probe(struct looking *looking, float shift, uint64_t *random, struct probe *probe)
+{
+    const size_t dim = looking->vector->settings->dim;
+    float *moved = arena_allocate(&looking->arena, size_product(dim, sizeof *moved));
+
+    for (size_t i = 0; i < dim; i++) {
+        moved[i] = random_normal(random);
+    }
+    const double length = length_of(probe->vector, dim);
+    const double scale = (double)shift * length / fmax(length_of(moved, dim), 1e-30);
+    for (size_t i = 0; i < dim; i++) {
+        moved[i] = probe->vector[i] + (float)scale * moved[i];
+    }
+    if (looking->vector->settings->metric != METRIC_EUCLID) {
+        const double back = length / fmax(length_of(moved, dim), 1e-30);
+        for (size_t i = 0; i < dim; i++) {
+            moved[i] *= (float)back;
+        }
+    }
+    probe->vector = moved;
 }
 
 /* Up to `most` live queries out of the ring. */
@@ -227,34 +286,72 @@ static size_t take_live(struct looking *looking, struct probe *probes, size_t mo
 {
     struct recall_state *state = looking->vector->recall;
     const size_t bytes = looking->vector->settings->dim * sizeof(float);
+    const size_t whole = sizeof(struct sample) + (bytes + 7) / 8 * 8;
     size_t count = 0;
     pthread_mutex_lock(&state->mutex);
     while (count < most && state->ring_count > 0) {
-        const uint8_t *last = (const uint8_t *)state->ring + --state->ring_count * bytes;
-        probes[count++] = (struct probe){.vector = arena_copy(&looking->arena, last, bytes)};
+        const uint8_t *last = state->ring + --state->ring_count * whole;
+        probes[count++] = (struct probe){
+            .sample = arena_copy(&looking->arena, last, sizeof(struct sample)),
+            .vector = arena_copy(&looking->arena, last + sizeof(struct sample), bytes)};
     }
     pthread_mutex_unlock(&state->mutex);
     return count;
 }
 
+/* ---- what live queries got ---- */
+
+static bool is_gone(const struct view *view, uint64_t slot)
+{
+    struct point_row row;
+    return view_is_dead(view, slot) || view_point(view, slot, &row) != OK;
+}
+
+/* The share of its nearest that a live query got, of the points that were there then and still are;
+ * ties count. False: there is no telling. */
+static bool judge(const struct looking *looking, const struct probe *probe, float *got)
+{
+    const struct sample *sample = probe->sample;
+    float kept[RECALL_K], nearest[RECALL_K];
+    size_t kept_count = 0, nearest_count = 0;
+    for (size_t i = 0; i < sample->count; i++) {
+        if (!is_gone(looking->view, sample->slots[i])) {
+            kept[kept_count++] = sample->keys[i];
+        }
+    }
+    for (size_t i = 0; i < probe->count; i++) {
+        if (probe->slots[i] < sample->next_slot) {
+            nearest[nearest_count++] = probe->keys[i];
+        }
+    }
+    if (sample->asked <= 0.0f || kept_count == 0 || nearest_count < kept_count) {
+        return false;
+    }
+    const float last = nearest[kept_count - 1];
+    size_t found = 0;
+    for (size_t i = 0; i < kept_count; i++) {
+        found += kept[i] >= last - 1e-6f * fmaxf(1.0f, fabsf(last));
+    }
+    *got = (float)found / (float)kept_count;
+    return true;
+}
+
 /* Keep what was found of live queries, and what they got. */
-static void keep_live(struct looking *looking, const struct needs *needs, size_t count)
+static void keep_live(struct looking *looking, const struct probe *probes,
+                      const struct needs *needs, size_t count)
 {
     struct recall_state *state = looking->vector->recall;
-    const double share =
-        recall_share(looking->vector, looking->view, RECALL_DEFAULT, looking->table->codes, 10);
     pthread_mutex_lock(&state->mutex);
     if (state->live == NULL) {
         state->live = allocate(size_product(LIVE_MAX, sizeof *state->live));
+        state->outcomes = allocate(size_product(OUTCOME_MAX, sizeof *state->outcomes));
     }
     for (size_t i = 0; i < count; i++) {
-        const size_t ten = needs[i].count < 10 ? needs[i].count : 10;
-        size_t found = 0;
-        for (size_t j = 0; j < ten; j++) {
-            found += (double)needs[i].share[j] <= share;
+        struct outcome outcome = {probes[i].sample->when_ns, probes[i].sample->asked, 0.0f};
+        if (judge(looking, &probes[i], &outcome.got)) {
+            state->outcomes[state->outcome_next++ % OUTCOME_MAX] = outcome;
+            state->outcome_count += state->outcome_count < OUTCOME_MAX;
         }
-        state->figures.queries++;
-        state->figures.found += ten > 0 ? (double)found / (double)ten : 1.0;
         state->live[state->live_next++ % LIVE_MAX] = needs[i];
         state->live_count += state->live_count < LIVE_MAX;
     }
@@ -264,112 +361,76 @@ static void keep_live(struct looking *looking, const struct needs *needs, size_t
 
 /* ---- the table ---- */
 
-static int compare_floats(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Mean over the queries of what a share finds of the k nearest, and its standard error. */
-static double found_by(const struct needs *needs, size_t count, size_t k, float share,
-                       double *error)
-{
-    double sum = 0.0, squares = 0.0;
-    for (size_t i = 0; i < count; i++) {
-        const size_t most = needs[i].count < k ? needs[i].count : k;
-        size_t found = 0;
-        for (size_t j = 0; j < most; j++) {
-            found += needs[i].share[j] <= share;
-        }
-        const double of = most > 0 ? (double)found / (double)most : 1.0;
-        sum += of;
-        squares += of * of;
-    }
-    const double n = (double)count, mean = sum / n;
-    *error = sqrt(fmax(squares / n - mean * mean, 0.0) / n);
-    return mean;
-}
-
-/* The least share that finds each level's recall, and one standard error more. */
-static void learn_shares(const struct needs *needs, size_t count, size_t k,
-                         float shares[RECALL_LEVELS])
-{
-    float *all = allocate(size_product(count * k + 1, sizeof *all));
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < k && j < needs[i].count; j++) {
-            all[total++] = needs[i].share[j];
-        }
-    }
-    all[total++] = 1.0f;
-    qsort(all, total, sizeof *all, compare_floats);
-    for (size_t level = 0; level < RECALL_LEVELS; level++) {
-        size_t low = 0, high = total - 1; /* all[high] is enough */
-        while (low < high) {
-            const size_t middle = (low + high) / 2;
-            double error;
-            const double mean = found_by(needs, count, k, all[middle], &error);
-            if (mean >= fmin(recall_levels[level] + error, 1.0 - 1e-9)) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        /* A little above: a partition is read when less than the share was read before it. */
-        shares[level] = fminf(all[high] * 1.0001f + 1e-5f, 1.0f);
-    }
-    free(all);
-}
-
+/* From what the learning found, or the base that there is, and from live queries, unless they were
+ * looked at when there were much fewer or more codes. */
 static void make_table(struct looking *looking, const struct learning *learning,
                        struct recall_table *table)
 {
     struct recall_state *state = looking->vector->recall;
     pthread_mutex_lock(&state->mutex);
-    const bool live = state->live_count >= LIVE_LEAST;
-    const size_t count = live ? state->live_count : learning->count;
-    struct needs *needs = allocate(size_product(count + 1, sizeof *needs));
-    memcpy(needs, live ? state->live : learning->needs, count * sizeof *needs);
+    if (state->known && codes_changed(&state->table, looking->table->codes)) {
+        state->live_count = state->live_next = 0;
+    }
+    *table = state->table;
+    const size_t count = state->live_count;
+    struct needs *live = allocate(size_product(count + 1, sizeof *live));
+    if (count > 0) {
+        memcpy(live, state->live, count * sizeof *live);
+    }
     state->live_since = 0;
-    *table = (struct recall_table){.codes = looking->table->codes,
-                                   .stored = learning->live_only ? state->table.stored
-                                                                 : (uint32_t)learning->count,
-                                   .live = live ? (uint32_t)count : 0};
     pthread_mutex_unlock(&state->mutex);
-    learn_shares(needs, count, 10, table->share[0]);
-    learn_shares(needs, count, RECALL_K, table->share[1]);
-    free(needs);
+    if (!learning->live_only) {
+        table->codes = looking->table->codes;
+        recall_table_make(table, learning->needs, learning->stored,
+                          learning->count - learning->stored);
+    }
+    recall_table_overlay(table, live, count);
+    free(live);
 }
 
 /* ---- a slice ---- */
 
 static void learning_begin(const struct looking *looking, bool idle, struct learning *learning)
 {
-    const struct recall_state *state = looking->vector->recall;
-    learning->wanted = idle ? STORED_IDLE : STORED_FIRST;
+    struct recall_state *state = looking->vector->recall;
+    pthread_mutex_lock(&state->mutex);
     learning->live_only = idle && state->known && state->table.stored >= STORED_IDLE &&
                           !codes_changed(&state->table, looking->table->codes);
-    learning->wanted = learning->live_only ? 0 : learning->wanted;
+    pthread_mutex_unlock(&state->mutex);
+    if (!learning->live_only) {
+        learning->wanted_stored = idle ? STORED_IDLE : STORED_FIRST;
+        learning->wanted = learning->wanted_stored + (idle ? MADE_IDLE : MADE_FIRST);
+    }
     learning->needs =
         allocate(size_product(learning->wanted + SLICE_QUERIES, sizeof *learning->needs));
     learning->random = looking->table->stamp;
 }
 
+/* Stored points first, then shifted copies. */
 static size_t draw_probes(struct looking *looking, struct learning *learning, struct probe *probes,
                           size_t most)
 {
     size_t count = 0;
     while (count < most && learning->count + count < learning->wanted) {
-        if (draw_point(looking, &learning->random, &probes[count])) {
-            count++;
-        } else if (++learning->misses > 100 * STORED_IDLE) {
-            learning->wanted = learning->count + count; /* nearly all are dead: enough */
+        const size_t at = learning->count + count;
+        if (!draw_point(looking, &learning->random, &probes[count])) {
+            if (++learning->misses > 100 * STORED_IDLE) {
+                learning->wanted = at; /* nearly all are dead: enough */
+            }
+            continue;
         }
+        if (at >= learning->wanted_stored) {
+            shift_probe(looking, shifts[at % SHIFTS], &learning->random, &probes[count]);
+        } else {
+            learning->stored++;
+        }
+        count++;
     }
     return count;
 }
 
-static enum error learn_slice(struct looking *looking, struct learning *learning, bool *done)
+static enum error learn_slice(struct looking *looking, struct learning *learning, bool *done,
+                              bool *sampled)
 {
     struct probe probes[SLICE_QUERIES];
     uint64_t most = SLICE_CODES / looking->table->codes;
@@ -384,9 +445,10 @@ static enum error learn_slice(struct looking *looking, struct learning *learning
     count = take_live(looking, probes, (size_t)most);
     if (count > 0) {
         struct needs needs[SLICE_QUERIES];
+        *sampled = true;
         error = look_at(looking, probes, count, needs);
         if (error == OK) {
-            keep_live(looking, needs, count);
+            keep_live(looking, probes, needs, count);
         }
         return error;
     }
@@ -399,19 +461,19 @@ static bool nothing_new(const struct looking *looking, const struct learning *le
 {
     struct recall_state *state = looking->vector->recall;
     pthread_mutex_lock(&state->mutex);
-    const bool few =
-        learning->live_only && (state->live_since < LIVE_STEP || state->live_count < LIVE_LEAST);
+    const bool few = learning->live_only && state->live_since < LIVE_STEP;
     pthread_mutex_unlock(&state->mutex);
     return few;
 }
 
 enum error recall_learn(struct collection *collection, const struct collection_vector *vector,
                         const struct view *view, bool idle, struct search_workspace *workspace,
-                        struct learning **learning, bool *done, struct recall_table *table)
+                        struct learning **learning, bool *done, bool *sampled,
+                        struct recall_table *table)
 {
     struct looking looking = {
         .collection = collection, .vector = vector, .view = view, .workspace = workspace};
-    *done = false;
+    *done = *sampled = false;
     enum error error = centre_table_acquire(vector, view, &looking.table);
     if (error != OK) {
         return error;
@@ -423,7 +485,7 @@ enum error recall_learn(struct collection *collection, const struct collection_v
     }
     bool complete = false;
     if (looking.table->codes > 0) {
-        error = learn_slice(&looking, *learning, &complete);
+        error = learn_slice(&looking, *learning, &complete, sampled);
     }
     if (error == OK && complete && !nothing_new(&looking, *learning)) {
         make_table(&looking, *learning, table);

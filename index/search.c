@@ -559,14 +559,15 @@ static enum error search_generations(struct search *search)
 
 /* ---- partitions ---- */
 
-/* Codes to read for the recall that is asked for, of `codes`, to find `k`. */
-static uint64_t wanted_codes(const struct search *search, uint64_t codes, size_t k)
+/* Codes to read for the recall that is asked for, of `codes`, to find `k`; distance: of the query
+ * from the nearest of their centres. */
+static uint64_t wanted_codes(const struct search *search, uint64_t codes, size_t k, double distance)
 {
     const struct search_request *request = search->admit.request;
     const double recall = request->recall > 0.0f ? (double)request->recall : RECALL_DEFAULT;
     double share = (double)request->share;
     if (share <= 0.0) {
-        share = recall_share(search->own, search->admit.view, recall, codes, k);
+        share = recall_share(search->own, search->admit.view, recall, distance, codes, k);
         share *= request->recall <= 0.0f && request->effort > 0.0f ? (double)request->effort : 1.0;
     }
     return (uint64_t)((share < 1.0 ? share : 1.0) * (double)codes) + 1;
@@ -610,7 +611,8 @@ struct probe_end {
 #define EVEN_LEAST (2.0 / 3.0)
 #define EVEN_MOST 1.5
 
-static struct probe_end probe_end(const struct search *search, const struct centre_table *table)
+static struct probe_end probe_end(const struct search *search, const struct centre_table *table,
+                                  double distance)
 {
     const struct filter_plan *plan = &search->admit.plan;
     const size_t k = search->admit.topk.k;
@@ -619,7 +621,7 @@ static struct probe_end probe_end(const struct search *search, const struct cent
         return end;
     }
     if (plan->exact && !admission_is_filtered(&search->admit)) {
-        end.codes = wanted_codes(search, table->codes, k);
+        end.codes = wanted_codes(search, table->codes, k, distance);
         return end;
     }
     const uint64_t most = filter_plan_count(plan, table->codes);
@@ -629,8 +631,9 @@ static struct probe_end probe_end(const struct search *search, const struct cent
     }
     const double codes = (double)table->codes, let = (double)most;
     const double more = fmin((double)k * codes / (double)least, codes);
-    const double own = (double)wanted_codes(search, least, k) / (double)least;
-    const double spread = (double)wanted_codes(search, table->codes, (size_t)more) / codes;
+    const double own = (double)wanted_codes(search, least, k, distance) / (double)least;
+    const double spread =
+        (double)wanted_codes(search, table->codes, (size_t)more, distance) / codes;
     end.matched = (uint64_t)(own * let) + 1;
     end.matched_even = (uint64_t)(spread * let) + 1;
     end.even = let / codes;
@@ -654,17 +657,39 @@ static size_t probes_at_most(const struct centre_table *table, struct probe_end 
     return (size_t)((double)end.codes / (double)table->codes * (double)table->live) + 1;
 }
 
-/* All of them, or the best until the share of codes that the recall asks for is read. */
+/* Order the partitions, and see where reading may end. How many are wanted depends on how far the
+ * first is: those that a near query takes are looked for, and more for one that turns out to be
+ * far.
+ */
+static struct probe_end order_partitions(struct search *search, const struct centre_table *table)
+{
+    const float *vector = search->admit.request->vector;
+    struct centre_query *query = &search->admit.workspace->centres;
+    struct probe_end end = probe_end(search, table, 0.0);
+    const size_t few = probes_at_most(table, end);
+    centre_query_run(query, search->codec, search->query, vector, search->admit.metric, table, few);
+    if (query->count > 0) {
+        end = probe_end(search, table, centre_query_distance(query, 0));
+        const size_t wanted = probes_at_most(table, end);
+        if (wanted > few && query->count < table->live) {
+            centre_query_run(query, search->codec, search->query, vector, search->admit.metric,
+                             table, wanted);
+        }
+    }
+    return end;
+}
+
+/* All of them, or the best until the share of codes that the recall asks for is read. Under a
+ * filter the query's distance is that from the first partition with points that it lets through. */
 static enum error probe_partitions(struct search *search, const struct centre_table *table)
 {
-    const struct probe_end end = probe_end(search, table);
-    const struct search_request *request = search->admit.request;
-    if (!search->exhaustive && !request->unsampled && !admission_is_filtered(&search->admit)) {
-        search->admit.stats->sampled = recall_sample(search->own, request->vector);
+    const bool filtered = admission_is_filtered(&search->admit);
+    if (!search->exhaustive && !search->admit.request->unsampled && !filtered) {
+        search->admit.stats->sampled = recall_sample(search->own);
     }
     struct centre_query *query = &search->admit.workspace->centres;
-    centre_query_run(query, search->codec, search->query, request->vector, search->admit.metric,
-                     table, probes_at_most(table, end));
+    struct probe_end end = order_partitions(search, table);
+    bool met = false; /* any that the filter lets through */
     uint64_t read = 0;
     enum error error = OK;
     for (size_t i = 0; i < query->count && error == OK; i++) {
@@ -674,6 +699,10 @@ static enum error probe_partitions(struct search *search, const struct centre_ta
         const uint32_t index = centre_query_at(query, i);
         read += table->entries[index].codes;
         error = search_partition(search, table, index);
+        if (filtered && !met && search->matched > 0) {
+            met = true;
+            end = i > 0 ? probe_end(search, table, centre_query_distance(query, i)) : end;
+        }
     }
     return error;
 }
@@ -861,6 +890,9 @@ enum error collection_search(struct collection *collection, const struct view *v
     }
     if (error == OK && !nothing) {
         error = admission_end(&search.admit, arena, hits, hit_count);
+    }
+    if (error == OK && stats->sampled) {
+        recall_sample_keep(search.own, view, request, *hits, *hit_count);
     }
     filter_plan_release(&search.admit.plan);
     return error;

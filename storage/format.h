@@ -32,7 +32,10 @@
  *     main    08 u32 number            FIELD       header, u64 built, u64 end, u32 name bytes,
  *                                                  u32 0, name, schema (a value); flags: enum
  *                                                  field_state
- *     main    09 V 0                    RECALL      header, what index/recall.h learnt
+ *     main    09 V 0                    RECALL      header, u64 codes, u32 stored, u32 made,
+ *                                                  u32 live, u32 n, f32 far[n], then twice (base
+ *                                                  and in force) f32 share[2][n][7]: for the 10
+ *                                                  and the 100 nearest, by distance, by recall
  *     ids     00 u64 number            ID          header, u64 slot
  *     ids     01 UUID[16]              ID          the same
  *     rows    u64 slot                 ROW         header, u64 version, point id[17], u8 n,
