@@ -65,8 +65,9 @@
  * nearly along r, as SIFT's neighbours do, g_ is the small difference of two large squares: it came
  * out as next to nothing, and .8 to 2.5 % of SIFT's neighbours at 1 bit erred by more than 3 such
  * "half widths", by rotation (.12 % with the true |r|). That is what the byte is for; a slack of
- * 1.2 % of |q - m|^2 (.1 % at 4 bits) covers its rounding. And the integers of a rounded query are
- * scaled as codes are, EDEN's way: plainly rounded, sparse queries were biased.
+ * 1.2 % of |q - m|^2 (.1 % at 4 bits) covers its rounding, and under Euclid and Cosine <q - m, r>
+ * is told from the lengths as well, where errors of |r| cancel. And the integers of a rounded query
+ * are scaled as codes are, EDEN's way: plainly rounded, sparse queries were biased.
  * tests/unit/codec_stats_test.c and `make codec-epsilon` hold all of this.
  *
  * STAGES. Blocks of 1 or 2 bits are scanned (32 codes at a time by table look-ups in registers:
