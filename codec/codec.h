@@ -200,7 +200,7 @@ void codec_encode(const struct codec *codec, unsigned bits, enum metric metric,
  * sign); of 4 bits the 2-bit code whose outer levels are the indices from 12 up (11 or 13 for the
  * few whose search took another scale) and their opposites, with 2 to 3 % more error than the
  * vector's own; of 8 bits, whose grid is finer than any coarse level, 2- and 4-bit codes as good as
- * the vector's own to .6 %. The coarse code needs factors of its own, from the vector
+ * the vector's own to .8 %. The coarse code needs factors of its own, from the vector
  * (codec_factors, when both are written), 8 bytes: those that codec_encode gives above are those of
  * the levels and would carry the first code's error along.
  *

@@ -684,7 +684,7 @@ static void int8_rows(void **state)
 {
     (void)state;
     struct random random = {11};
-    for (size_t blocks = 1; blocks <= 40; blocks++) {
+    for (size_t blocks = 1; blocks <= 130; blocks++) {
         const size_t bytes = blocks * KERNEL_PAD, count = 1 + blocks % 5, shift = blocks % 7;
         const size_t stride = bytes + 16 * (blocks % 3);
         uint8_t *rows = random_bytes(shift + count * stride, &random);
