@@ -28,8 +28,11 @@ static enum error read_paths(struct apply_clauses *clauses)
     return OK;
 }
 
-enum error apply_clauses_begin(struct apply_clauses *clauses, const struct op_header *header)
+enum error apply_clauses_begin(struct apply_clauses *clauses, const struct op_header *header,
+                               bool string_ids)
 {
+    struct filter_limits limits = no_limits;
+    limits.id_bytes_max = string_ids ? POINT_ID_TEXT_BYTES_MAX : 0;
     *clauses = (struct apply_clauses){.header = header};
     arena_init(&clauses->arena);
     const enum error error = read_paths(clauses);
@@ -37,7 +40,7 @@ enum error apply_clauses_begin(struct apply_clauses *clauses, const struct op_he
         return error;
     }
     struct filter_fault fault;
-    return filter_compile(header->filter, "filter", &no_limits, &clauses->arena, &clauses->filter,
+    return filter_compile(header->filter, "filter", &limits, &clauses->arena, &clauses->filter,
                           &fault);
 }
 

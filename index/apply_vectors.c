@@ -97,7 +97,7 @@ static enum error build_point(struct apply *apply, uint64_t slot, const struct o
         return OK;
     }
     op_begin(&builder, &apply->arena, OP_UPSERT, no_request);
-    op_put_point(&builder, &row.id, row.payload);
+    op_put_named_point(&builder, &row.id, row.id_text, row.payload);
     error = merge_vectors(apply, slot, &row.vectors, removes ? (struct span){0} : point->vectors,
                           &builder);
     *op = op_end(&builder);
@@ -131,7 +131,7 @@ enum error apply_point_move(struct apply *apply, uint64_t slot)
     }
     const uint64_t version = row.version;
     op_begin(&builder, &apply->arena, OP_UPSERT, no_request);
-    op_put_point(&builder, &row.id, row.payload);
+    op_put_named_point(&builder, &row.id, row.id_text, row.payload);
     error = merge_vectors(apply, slot, &row.vectors, (struct span){0}, &builder);
     const struct span op = op_end(&builder);
     return error == OK ? replace_point(apply, slot, op, version) : error;

@@ -98,7 +98,8 @@ enum error apply_point_insert(struct apply *apply, const struct op_point *point,
 {
     struct counters *counters = apply->counters;
     const uint64_t slot = counters->next_slot++;
-    struct point_row row = {.id = point->id, .version = version, .payload = point->payload};
+    struct point_row row = {
+        .id = point->id, .version = version, .id_text = point->id_text, .payload = point->payload};
     enum error error = apply_vectors_check(apply, point->vectors, &row.vectors);
     if (error == OK) {
         error = write_point(apply->write, slot, &row);
@@ -243,7 +244,7 @@ static enum error apply_op(struct apply *apply, struct apply_item *item)
         return apply_field(apply, &header);
     }
     struct apply_clauses clauses;
-    error = apply_clauses_begin(&clauses, &header);
+    error = apply_clauses_begin(&clauses, &header, apply->collection->settings.string_ids);
     if (error == OK && clauses.filter != NULL) {
         error = field_changes_load(&apply->fields, &apply->view);
         if (error == OK) {

@@ -174,8 +174,8 @@ struct apply_clauses {
     size_t path_count;
 };
 /* ERROR_INVALID: no filter, or no path. To be ended in any case. */
-enum error apply_clauses_begin(struct apply_clauses *clauses,
-                               const struct op_header *header) MUST_CHECK;
+enum error apply_clauses_begin(struct apply_clauses *clauses, const struct op_header *header,
+                               bool string_ids) MUST_CHECK;
 void apply_clauses_end(struct apply_clauses *clauses);
 /* Does the op's filter, if it has one, leave this point (that is there) to the op? */
 enum error apply_clauses_match(struct apply *apply, const struct apply_clauses *clauses,

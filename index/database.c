@@ -10,7 +10,8 @@
  *
  *     bytes    field
  *     0        format, 2
- *     1..3     0
+ *     1        flags: 1 ids may be strings
+ *     2..3     0
  *     4..7     u32 count of vectors
  *     8..15    u64 first slot
  *     16..19   u32 bytes of the configuration
@@ -41,6 +42,7 @@
 #include "index/utf8.h"
 
 #define SETTINGS_FORMAT 2
+#define SETTINGS_STRING_IDS 1 /* byte 1 */
 #define SETTINGS_HEADER_BYTES 20
 #define SETTINGS_VECTOR_BYTES 17 /* without the name */
 #define SETTINGS_IDF 1u
@@ -166,6 +168,7 @@ static uint8_t *settings_encode(const struct collection_settings *settings, size
     *bytes = settings_bytes(settings);
     uint8_t *data = allocate_zeroed(1, *bytes);
     data[0] = SETTINGS_FORMAT;
+    data[1] = settings->string_ids ? SETTINGS_STRING_IDS : 0;
     store32(data + 4, settings->vector_count);
     store64(data + 8, settings->first_slot);
     store32(data + 16, (uint32_t)settings->config.bytes);
@@ -248,7 +251,8 @@ static enum error settings_decode(struct span data, struct collection_settings *
         return ERROR_NEWER;
     }
     if (data.data[0] != SETTINGS_FORMAT || data.bytes < SETTINGS_HEADER_BYTES ||
-        load32(data.data) >> 8 != 0 || load32(data.data + 4) > COLLECTION_VECTORS_MAX) {
+        load32(data.data) >> 8 > SETTINGS_STRING_IDS ||
+        load32(data.data + 4) > COLLECTION_VECTORS_MAX) {
         return ERROR_CORRUPT;
     }
     const uint32_t count = load32(data.data + 4);
@@ -261,6 +265,7 @@ static enum error settings_decode(struct span data, struct collection_settings *
     *settings = (struct collection_settings){.vectors = decoded,
                                              .vector_count = count,
                                              .first_slot = load64(data.data + 8),
+                                             .string_ids = data.data[1] == SETTINGS_STRING_IDS,
                                              .config = rest};
     if (!good || load32(data.data + 16) != rest.bytes || !settings_are_valid(settings)) {
         *settings = (struct collection_settings){0};

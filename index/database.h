@@ -68,6 +68,7 @@ struct collection_settings {
     const struct vector_settings *vectors; /* names are distinct */
     uint32_t vector_count;                 /* at most COLLECTION_VECTORS_MAX; 0: payloads only */
     uint64_t first_slot;                   /* 0 but in tests */
+    bool string_ids; /* ids are numbers and any strings, UUIDs among them being strings as others */
     struct span config; /* bytes kept for the API; not read here. As of the opening or creation: see
                            collection_config */
 };

@@ -19,7 +19,9 @@ struct filter_limits {
     uint32_t depth_max;      /* filters within filters, the outermost counted; at most the above */
     uint32_t conditions_max; /* conditions of all levels together */
     uint32_t list_max;       /* values in one match list or has_id */
+    uint32_t id_bytes_max;   /* strings of has_id are ids themselves; 0: they must be UUIDs */
 };
+/* All but id_bytes_max at their defaults. */
 struct filter_limits filter_limits_default(void);
 
 enum filter_fault_kind {

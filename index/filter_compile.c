@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "index/datetime.h"
+#include "index/string_id.h"
 #include "index/uuid.h"
 
 #define PATH_TEXT_BYTES 1024
@@ -219,10 +220,17 @@ static bool read_id(struct compiler *compiler, struct span value, struct point_i
         *id = point_id_number(value_unsigned(value));
         return true;
     }
-    *id = (struct point_id){.kind = POINT_ID_UUID};
-    if (kind == VALUE_STRING && uuid_parse(value_string(value), id->bytes))
-        return true;
     struct span text = value_string(value);
+    const uint32_t most = compiler->limits->id_bytes_max;
+    if (most > 0 && kind == VALUE_STRING && text.bytes > 0 && text.bytes <= most) {
+        *id = point_id_string(text);
+        return true;
+    }
+    *id = (struct point_id){.kind = POINT_ID_UUID};
+    if (most == 0 && kind == VALUE_STRING && uuid_parse(text, id->bytes))
+        return true;
+    if (most > 0 && kind == VALUE_STRING)
+        return wrong(compiler, FILTER_FAULT_FORMAT, POINT_ID_STRING_TEXT, most);
     return wrong(compiler, FILTER_FAULT_FORMAT,
                  "value %.*s is not a valid point ID, valid values are either an unsigned integer "
                  "or a UUID",

@@ -12,8 +12,9 @@
  *
  * A point:
  *
- *     1          flags: 1 has vectors, 2 the id is a UUID, 4 has a payload
- *     8 or 16    id: u64 big-endian, or a UUID's bytes
+ *     1          flags: 1 has vectors, 2 the id is a UUID, 4 has a payload, 8 the id is a string
+ *     8 or 16    id: u64 big-endian, a UUID's bytes, or a string's hash
+ *     2          u16 bytes of the string, only with flag 8 in an OP_UPSERT; the string
  *     4          u32 payload bytes, only with flag 4
  *     n          the payload (a value), only with flag 4
  *     2          u16 vectors, only with flag 1; the vectors, their numbers ascending
@@ -37,6 +38,8 @@
 
 #include <assert.h>
 
+#include "index/string_id.h"
+
 #define OP_FORMAT 2
 #define OP_HEADER_BYTES 32
 #define OP_CAPACITY_MIN 1024
@@ -53,6 +56,7 @@
 #define POINT_VECTORS 1u
 #define POINT_UUID 2u
 #define POINT_PAYLOAD 4u
+#define POINT_STRING 8u
 
 /* ---- building ---- */
 
@@ -97,21 +101,39 @@ static void header_count(struct op_builder *builder, size_t offset)
 
 static size_t id_bytes(uint8_t flags)
 {
-    return flags & POINT_UUID ? 16 : 8;
+    return flags & (POINT_UUID | POINT_STRING) ? 16 : 8;
 }
 
 void op_put_point(struct op_builder *builder, const struct point_id *id, struct span payload)
 {
-    assert(payload.bytes <= UINT32_MAX);
+    op_put_named_point(builder, id, (struct span){0}, payload);
+}
+
+void op_put_named_point(struct op_builder *builder, const struct point_id *id, struct span text,
+                        struct span payload)
+{
+    const bool named = builder->data[1] == OP_UPSERT && id->kind == POINT_ID_STRING;
+    if (!named)
+        text = (struct span){0};
+    assert(payload.bytes <= UINT32_MAX && text.bytes <= POINT_ID_TEXT_BYTES_MAX);
+    assert(!named || text.bytes > 0);
     const uint8_t flags = (uint8_t)((id->kind == POINT_ID_UUID ? POINT_UUID : 0u) |
+                                    (id->kind == POINT_ID_STRING ? POINT_STRING : 0u) |
                                     (payload.bytes > 0 ? POINT_PAYLOAD : 0u));
     const size_t length_bytes = payload.bytes > 0 ? 4 : 0;
+    const size_t text_bytes = text.bytes > 0 ? 2 + text.bytes : 0;
     builder->point = builder->bytes;
     builder->vectors = 0;
-    uint8_t *next = builder_extend(builder, 1 + id_bytes(flags) + length_bytes + payload.bytes);
+    uint8_t *next =
+        builder_extend(builder, 1 + id_bytes(flags) + text_bytes + length_bytes + payload.bytes);
     *next++ = flags;
     memcpy(next, id->bytes, id_bytes(flags));
     next += id_bytes(flags);
+    if (text.bytes > 0) {
+        store16(next, (uint16_t)text.bytes);
+        memcpy(next + 2, text.data, text.bytes);
+        next += text_bytes;
+    }
     if (payload.bytes > 0) {
         store32(next, (uint32_t)payload.bytes);
         memcpy(next + 4, payload.data, payload.bytes);
@@ -284,19 +306,40 @@ static bool read_vectors(struct span *rest, struct op_point *point)
     return true;
 }
 
+/* The string that the id stands for. */
+static bool read_id_text(struct span *rest, struct op_point *point)
+{
+    const uint8_t *length, *text;
+    if (!take(rest, 2, &length) || load16(length) == 0 ||
+        load16(length) > POINT_ID_TEXT_BYTES_MAX || !take(rest, load16(length), &text)) {
+        return false;
+    }
+    point->id_text = span_of(text, load16(length));
+    const struct point_id id = point_id_string(point->id_text);
+    return point_id_compare(&id, &point->id) == 0;
+}
+
 /* One point off the front; false when the bytes are none. */
 static bool read_point(const struct op_header *header, struct span *rest, struct op_point *point)
 {
     const uint8_t *flags, *id, *length, *payload;
     const bool vectors = header->kind == OP_VECTORS_UPDATE || header->kind == OP_VECTORS_DELETE;
-    const uint8_t allowed = header->kind == OP_UPSERT ? 7u
-                            : vectors                 ? POINT_UUID | POINT_VECTORS
-                                                      : POINT_UUID;
-    if (!take(rest, 1, &flags) || (*flags & ~allowed) != 0 || !take(rest, id_bytes(*flags), &id)) {
+    const uint8_t ids = POINT_UUID | POINT_STRING;
+    const uint8_t allowed = header->kind == OP_UPSERT ? ids | POINT_VECTORS | POINT_PAYLOAD
+                            : vectors                 ? ids | POINT_VECTORS
+                                                      : ids;
+    if (!take(rest, 1, &flags) || (*flags & ~allowed) != 0 || (*flags & ids) == ids ||
+        !take(rest, id_bytes(*flags), &id)) {
         return false;
     }
-    *point = (struct op_point){.id.kind = *flags & POINT_UUID ? POINT_ID_UUID : POINT_ID_NUMBER};
+    *point = (struct op_point){.id.kind = *flags & POINT_UUID     ? POINT_ID_UUID
+                                          : *flags & POINT_STRING ? POINT_ID_STRING
+                                                                  : POINT_ID_NUMBER};
     memcpy(point->id.bytes, id, id_bytes(*flags));
+    if (header->kind == OP_UPSERT && point->id.kind == POINT_ID_STRING &&
+        !read_id_text(rest, point)) {
+        return false;
+    }
     size_t payload_bytes = 0;
     if (*flags & POINT_PAYLOAD) {
         if (!take(rest, 4, &length) || load32(length) == 0) {

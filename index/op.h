@@ -43,6 +43,10 @@ void op_begin(struct op_builder *builder, struct arena *arena, enum op_kind kind
               const uint8_t request_id[16]);
 /* A point; its vectors follow. payload: a value, or empty for none. */
 void op_put_point(struct op_builder *builder, const struct point_id *id, struct span payload);
+/* The same of a string id: an OP_UPSERT carries its text. Other ops and ids do not: text is ignored
+ * then. */
+void op_put_named_point(struct op_builder *builder, const struct point_id *id, struct span text,
+                        struct span payload);
 /* A vector of the point put last, numbers ascending. What vector->data says is ignored: the room
  * for it is returned (vector_data_bytes, unaligned; fill it before the next call). */
 uint8_t *op_put_vector(struct op_builder *builder, const struct vector_data *vector);
@@ -83,6 +87,7 @@ struct op_header {
 };
 struct op_point {
     struct point_id id;
+    struct span id_text; /* of a string id in an OP_UPSERT; else empty */
     struct span payload;
     uint32_t vector_count;
     struct span vectors; /* where op_next_vector begins */

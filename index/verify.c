@@ -2,6 +2,7 @@
  *
  * Rows, stored vectors and, once they are listed, the block codes of each vector are in order of
  * their slots: they are merged. "Exactly one code" is: strictly ascending, and there. */
+#include "index/string_id.h"
 #include "index/verify.h"
 
 #include <assert.h>
@@ -322,6 +323,13 @@ static enum error check_by_kind(struct verify *verify, struct verify_vector *of,
 static enum error check_row_id(struct verify *verify, uint64_t slot, const struct point_row *row)
 {
     uint64_t named;
+    if (row->id.kind == POINT_ID_STRING) {
+        const struct point_id id = point_id_string(row->id_text);
+        if (point_id_compare(&id, &row->id) != 0) {
+            problem(verify, KIND_ROW, "the string id of slot %" PRIu64 " is not what its hash says",
+                    slot);
+        }
+    }
     const enum error error = view_slot(&verify->view, &row->id, &named);
     if (error != OK || named != slot) {
         problem(verify, KIND_ID, "the id of slot %" PRIu64 " does not name it", slot);
@@ -418,10 +426,10 @@ static bool id_after(struct point_id *id)
             return true;
         }
     }
-    if (id->kind == POINT_ID_UUID) {
+    if (id->kind == POINT_ID_STRING) {
         return false;
     }
-    *id = (struct point_id){.kind = POINT_ID_UUID};
+    *id = (struct point_id){.kind = (uint8_t)(id->kind + 1)};
     return true;
 }
 

@@ -166,12 +166,27 @@ int hex_digit(uint8_t c); /* its value, or -1 */
 
 /* Scan a point id (number, or UUID string in its four spellings) from JSON; fails the scanner with
  * "value X is not a valid point ID, valid values are either an unsigned integer or a UUID". */
-bool api_read_id(struct json *json, struct point_id *id);
-bool point_id_parse_text(struct span text,
-                         struct point_id *id); /* path segment: number, then UUID */
+struct body;
+bool api_read_id(struct body *body, struct point_id *id);
+/* The same; *text: the string of a string id, in body or arena; else empty. */
+bool api_read_id_text(struct body *body, struct point_id *id, struct span *text);
+/* A path segment: number, then UUID or (string_bytes_max above 0) a string of at most so much. */
+bool point_id_parse_text(struct span text, uint32_t string_bytes_max, struct point_id *id);
+/* Numbers and UUIDs; of a string id its hash, as nothing else is known. */
 void text_point_id(struct text *text, const struct point_id *id);
 /* The same without quotes. */
 void text_point_id_bare(struct text *text, const struct point_id *id);
+/* The id of a row, as it was given. */
+void text_row_id(struct text *text, const struct point_row *row);
+void text_row_id_bare(struct text *text, const struct point_row *row); /* without quotes */
+/* The id of a slot: of a string id the row is read. ERROR_CORRUPT. */
+enum error text_slot_id(struct text *text, const struct view *view, const struct point_id *id,
+                        uint64_t slot) MUST_CHECK;
+/* An id that a request names and that is not there, for an error's text, without quotes: a string
+ * is found by its hash among those of the request's body. In the arena. */
+const char *request_id_text(struct http_request *request, const struct point_id *id);
+/* What a string id may be in a collection: 0: it has none. */
+uint32_t call_id_bytes_max(const struct call *call);
 
 /* ---- calls: for routes.c ---- */
 

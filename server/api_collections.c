@@ -337,6 +337,7 @@ static void settings_fill(struct arena *arena, const struct creation *creation,
                             &vectors[i]);
     *settings = (struct collection_settings){.vectors = vectors,
                                              .vector_count = creation->vector_count,
+                                             .string_ids = creation->kith.string_ids,
                                              .config = config_text(arena, creation)};
 }
 

@@ -231,6 +231,9 @@ static enum error configure(struct write_job *job, struct span *config)
     judge_strict(&patch->judgement, strict);
     struct kith_settings kith;
     judge_kith(&patch->judgement, member(changed, "metadata"), &kith);
+    if (kith.string_ids != collection_settings(job->collection)->string_ids)
+        judge_wrong(&patch->judgement,
+                    "metadata.kith.string_ids: cannot be changed after creation");
     judge_codes_kept(&patch->judgement, collection_settings(job->collection), there, changed);
     if (!judgement_is_clean(&patch->judgement))
         return ERROR_INVALID;

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "index/string_id.h"
 #include "index/uuid.h"
 #include "server/config.h"
 #include "server/handlers.h"
@@ -243,7 +244,9 @@ static bool put_lookup(struct grouping *grouping, struct span value)
     uint64_t slot;
     if (view == NULL)
         return query_call_refuse(query_call);
-    if (value_kind(value) == VALUE_STRING) {
+    if (value_kind(value) == VALUE_STRING && collection_settings(collection)->string_ids) {
+        id = point_id_string(value_string(value));
+    } else if (value_kind(value) == VALUE_STRING) {
         if (!uuid_parse(value_string(value), id.bytes))
             return true;
         id.kind = POINT_ID_UUID;

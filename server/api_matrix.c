@@ -81,7 +81,8 @@ static bool require_vector(struct matrix *matrix)
     value_close(&builder);
     value_close(&builder);
     value_close(&builder);
-    body->filters = (struct filter_limits){FILTER_DEPTH_MAX, UINT32_MAX, UINT32_MAX};
+    body->filters = (struct filter_limits){FILTER_DEPTH_MAX, UINT32_MAX, UINT32_MAX,
+                                           body->filters.id_bytes_max};
     return filter_value(body, value_end(&builder), "filter", &matrix->node.filter);
 }
 
@@ -151,18 +152,26 @@ static size_t place_of(const struct matrix *matrix, const struct scored *scored)
 
 /* ---- the replies ---- */
 
-static void put_pairs(struct matrix *matrix, size_t i, const struct scored_list *row,
-                      struct text *out)
+static enum error put_id(const struct matrix *matrix, const struct scored *scored, struct text *out)
 {
-    for (size_t j = 0; j < row->count; j++) {
+    return text_slot_id(out, &matrix->query_call->call->view, &scored->id, scored->slot);
+}
+
+static enum error put_pairs(struct matrix *matrix, size_t i, const struct scored_list *row,
+                            struct text *out)
+{
+    enum error error = OK;
+    for (size_t j = 0; j < row->count && error == OK; j++) {
         text_puts(out, out->data[out->bytes - 1] == '[' ? "{\"a\":" : ",{\"a\":");
-        text_point_id(out, &matrix->points.items[i].id);
+        error = put_id(matrix, &matrix->points.items[i], out);
         text_puts(out, ",\"b\":");
-        text_point_id(out, &row->items[j].id);
+        if (error == OK)
+            error = put_id(matrix, &row->items[j], out);
         text_puts(out, ",\"score\":");
         text_float(out, row->items[j].score);
         text_puts(out, "}");
     }
+    return error;
 }
 
 static bool answer_pairs(struct matrix *matrix)
@@ -173,9 +182,9 @@ static bool answer_pairs(struct matrix *matrix)
         struct arena arena;
         struct scored_list row;
         arena_init(&arena);
-        const enum error error = find_row(matrix, i, &arena, &row);
+        enum error error = find_row(matrix, i, &arena, &row);
         if (error == OK)
-            put_pairs(matrix, i, &row, &call->out);
+            error = put_pairs(matrix, i, &row, &call->out);
         arena_release(&arena);
         if (error != OK)
             return query_call_fail(matrix->query_call, error);
@@ -241,17 +250,19 @@ static bool answer_offsets(struct matrix *matrix)
 {
     struct offsets offsets = {0};
     struct text *out = call_result(matrix->query_call->call);
-    const bool good = find_offsets(matrix, &offsets);
+    bool good = find_offsets(matrix, &offsets);
     if (good) {
+        enum error error = OK;
         put_text(out, "{\"offsets_row\":[", &offsets.rows);
         put_text(out, "],\"offsets_col\":[", &offsets.columns);
         put_text(out, "],\"scores\":[", &offsets.scores);
         text_puts(out, "],\"ids\":[");
-        for (size_t i = 0; i < matrix->points.count; i++) {
+        for (size_t i = 0; i < matrix->points.count && error == OK; i++) {
             text_puts(out, i > 0 ? "," : "");
-            text_point_id(out, &matrix->points.items[i].id);
+            error = put_id(matrix, &matrix->points.items[i], out);
         }
         text_puts(out, "]}");
+        good = error == OK || query_call_fail(matrix->query_call, error);
     }
     offsets_release(&offsets);
     return good;

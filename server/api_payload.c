@@ -83,7 +83,7 @@ bool id_list_read(struct body *body, const char *name, uint32_t max, struct id_l
             return refuse(&body->refusal, body->arena, REFUSAL_REQUEST,
                           "%s: more than strict.ids_max (%" PRIu32 ") ids in one request", name,
                           max);
-        if (!api_read_id(json, &id))
+        if (!api_read_id(body, &id))
             return json_fail_within(json, "%s[%zu]", name, list->count);
         id_list_add(list, body->arena, &id);
     }
@@ -394,13 +394,8 @@ bool update_missing(struct write_job *job)
     if (!job->missing || (job->error == OK && !call->wait) ||
         (job->error != OK && job->error != ERROR_NOT_FOUND))
         return false;
-    struct text name = {0};
-    text_point_id(&name, &job->missing_id);
-    size_t quote = job->missing_id.kind == POINT_ID_UUID ? 1 : 0;
-    const char *shown =
-        arena_format(call->arena, "%.*s", (int)(name.bytes - 2 * quote), name.data + quote);
-    text_release(&name);
-    call_fail(call, 404, "Not found: No point with id %s found", shown);
+    call_fail(call, 404, "Not found: No point with id %s found",
+              request_id_text(call->request, &job->missing_id));
     return true;
 }
 

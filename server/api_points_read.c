@@ -164,7 +164,7 @@ void api_points_retrieve(struct call *call)
     struct id_list list = {0};
     if (!call_collection(call))
         return;
-    body_begin(&body, call->request->body, call->arena);
+    body_begin_call(&body, call);
     records_begin(&records, call);
     if (!read_retrieve(&records, &body, &list)) {
         body_refuse(&body, call);
@@ -181,15 +181,6 @@ void api_points_retrieve(struct call *call)
 
 /* ---- GET /collections/{c}/points/{id} ---- */
 
-static void fail_missing(struct call *call, const struct point_id *id)
-{
-    struct text name = {0};
-    text_point_id_bare(&name, id);
-    const char *shown = arena_format(call->arena, "%.*s", (int)name.bytes, name.data);
-    text_release(&name);
-    call_fail(call, 404, "Not found: Point with id %s does not exists!", shown);
-}
-
 void api_point_get(struct call *call)
 {
     struct point_id id;
@@ -197,7 +188,7 @@ void api_point_get(struct call *call)
     uint64_t slot;
     if (!call_collection(call))
         return;
-    if (!point_id_parse_text(call->request->segments[3], &id)) {
+    if (!point_id_parse_text(call->request->segments[3], call_id_bytes_max(call), &id)) {
         call_fail(call, 400,
                   "Wrong input: value %s is not a valid point ID, valid values are either an "
                   "unsigned integer or a UUID",
@@ -208,7 +199,9 @@ void api_point_get(struct call *call)
         return;
     enum error error = view_slot(&call->view, &id, &slot);
     if (error == ERROR_NOT_FOUND) {
-        fail_missing(call, &id);
+        call_fail(call, 404, "Not found: Point with id %s does not exists!",
+                  id.kind == POINT_ID_STRING ? request_segment_text(call->request, 3)
+                                             : request_id_text(call->request, &id));
         return;
     }
     if (error != OK) {
@@ -248,8 +241,7 @@ static bool read_scroll_field(struct body *body, struct span key, struct scroll 
         if (field_null(body))
             return true;
         scroll->has_offset = true;
-        return field_once(body, seen, SEEN_OFFSET, "offset") &&
-               api_read_id(&body->json, &scroll->offset);
+        return field_once(body, seen, SEEN_OFFSET, "offset") && api_read_id(body, &scroll->offset);
     }
     if (key_is(key, "limit"))
         return field_once(body, seen, SEEN_LIMIT, "limit") &&
@@ -328,7 +320,7 @@ static void scroll_in_order(struct records *records, struct body *body, struct s
 /* What a page ends with: the point behind it, if there is one. */
 struct page_end {
     bool more;
-    struct point_id next;
+    struct id_slot next;
 };
 
 /* false: the call has been ended. */
@@ -347,7 +339,7 @@ static bool put_page(struct records *records, const struct scroll *scroll, struc
         end->more = item != NULL;
         if (item == NULL)
             return true;
-        end->next = item->id;
+        end->next = *item;
         if (records->count == scroll->limit)
             return true;
         if (!put_record(records, item->slot))
@@ -362,18 +354,23 @@ static void end_page(struct records *records, const struct page_end *end)
 {
     struct call *call = records->call;
     struct text next = {0};
+    enum error error = OK;
     if (records->as_npy && end->more) {
-        text_point_id(&next, &end->next); /* as JSON: no control characters in a header */
+        error = text_slot_id(&next, &call->view, &end->next.id,
+                             end->next.slot); /* as JSON: no control characters in a header */
         call->headers =
             arena_format(call->arena, NEXT_PAGE_HEADER ": %.*s\r\n", (int)next.bytes, next.data);
     } else if (!records->as_npy) {
         text_puts(&next, "],\"next_page_offset\":");
         if (end->more)
-            text_point_id(&next, &end->next);
+            error = text_slot_id(&next, &call->view, &end->next.id, end->next.slot);
         text_puts(&next, end->more ? "}" : "null}");
     }
     text_put(&next, "", 1);
-    records_close(records, next.data);
+    if (error == OK)
+        records_close(records, next.data);
+    else
+        call_fail_error(call, error);
     text_release(&next);
 }
 

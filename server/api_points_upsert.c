@@ -86,6 +86,11 @@ static void *column_add(struct arena *arena, struct column *column, size_t item_
     return column->items + column->count++ * item_bytes;
 }
 
+struct named_id {
+    struct point_id id;
+    struct span text; /* of a string id */
+};
+
 struct columns {
     struct column ids, payloads;
     struct column vectors[COLLECTION_VECTORS_MAX]; /* struct vector_data, by number */
@@ -100,10 +105,10 @@ static bool read_ids(struct upsert *upsert, struct column *ids)
     if (!json_enter_array(json))
         return false;
     while (json_element(json)) {
-        struct point_id *id = column_add(upsert->body.arena, ids, sizeof *id);
+        struct named_id *id = column_add(upsert->body.arena, ids, sizeof *id);
         if (!count_point(upsert, ids->count))
             return false;
-        if (!api_read_id(json, id))
+        if (!api_read_id_text(&upsert->body, &id->id, &id->text))
             return name_item(upsert, "batch.ids", ids->count - 1);
     }
     return !json_failed(json);
@@ -217,7 +222,10 @@ static void put_columns(struct upsert *upsert, const struct columns *columns)
     struct vector_data vectors[COLLECTION_VECTORS_MAX];
     for (size_t i = 0; i < columns->ids.count; i++) {
         struct point point = {.vectors = vectors};
-        memcpy(&point.id, columns->ids.items + i * sizeof point.id, sizeof point.id);
+        struct named_id id;
+        memcpy(&id, columns->ids.items + i * sizeof id, sizeof id);
+        point.id = id.id;
+        point.id_text = id.text;
         if (i < columns->payloads.count)
             memcpy(&point.payload, columns->payloads.items + i * sizeof point.payload,
                    sizeof point.payload);

@@ -108,6 +108,8 @@ static bool put_line(struct bulk *bulk, struct span line)
     struct body body;
     struct point point;
     body_begin(&body, line, &step->arena);
+    if (collection_settings(bulk->collection)->string_ids)
+        body.filters.id_bytes_max = bulk->service->config->strict.id_bytes_max;
     if (!point_read(&bulk->reader, &body, &point) || !body_end(&body)) {
         refuse_line(bulk, &body, &step->arena);
         return false;

@@ -41,8 +41,14 @@ void judge_kith(struct judgement *judgement, struct span metadata, struct kith_s
             continue;
         if (span_equal(name, span_text("expire_field")))
             judge_expire_field(judgement, value, settings);
+        else if (span_equal(name, span_text("string_ids")) && value_kind(value) == VALUE_BOOL)
+            settings->string_ids = value_bool(value);
+        else if (span_equal(name, span_text("string_ids")))
+            judge_format(judgement, "metadata.kith.string_ids: expected a boolean");
         else
-            judge_wrong(judgement, "metadata.kith: unknown field `%.*s`, expected `expire_field`",
+            judge_wrong(judgement,
+                        "metadata.kith: unknown field `%.*s`, expected `expire_field` or "
+                        "`string_ids`",
                         (int)(name.bytes > 200 ? 200 : name.bytes), (const char *)name.data);
     }
 }

@@ -2,7 +2,9 @@
  * and the compatible API leaves alone.
  *
  *     expire_field   path of a payload field: its points are deleted when their time has come
- *                    (index/expired.h). May be changed and removed by PATCH. */
+ *                    (index/expired.h). May be changed and removed by PATCH.
+ *     string_ids     true: ids are numbers and any strings, kept and shown as they were given. Of
+ *                    the whole life of a collection. */
 #ifndef KITH_SERVER_COLLECTION_KITH_H
 #define KITH_SERVER_COLLECTION_KITH_H
 
@@ -12,6 +14,7 @@
 
 struct kith_settings {
     struct span expire_field; /* empty: none */
+    bool string_ids;
 };
 
 /* Judge and read what metadata (a value, or empty) says; unknown names are refused. */

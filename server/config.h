@@ -26,6 +26,7 @@ struct strict_limits {             /* generous; names follow the compatible API'
     uint64_t read_rate_limit;                  /* strict.read_rate_limit: reads a minute, 0 none */
     uint64_t write_rate_limit;      /* strict.write_rate_limit: writes a minute, 0 none */
     uint64_t payload_bytes_max;     /* strict.payload_bytes_max: of one point's payload, as JSON */
+    uint32_t id_bytes_max;          /* strict.id_bytes_max: of a string id */
     uint32_t max_timeout_s;         /* strict.max_timeout_s: ?timeout= is cut to it */
     uint32_t filter_max_depth;      /* strict.filter_max_depth: filters within filters */
     uint32_t filter_max_conditions; /* strict.filter_max_conditions: of one filter, all levels */

@@ -101,7 +101,7 @@ static enum error put_vector(struct rows *rows, uint64_t slot, const struct poin
     if (error != OK)
         return error == ERROR_NOT_FOUND ? ERROR_CORRUPT : error;
     struct text text = {0};
-    text_point_id_bare(&text, &row->id);
+    text_row_id_bare(&text, row);
     rows->longest_id = text.bytes > rows->longest_id ? text.bytes : rows->longest_id;
     rows->all_numbers = rows->all_numbers && row->id.kind == POINT_ID_NUMBER;
     text_release(&text);
@@ -118,7 +118,7 @@ static enum error put_id(struct rows *rows, uint64_t slot, const struct point_ro
     }
     static const uint8_t zeros[64];
     struct text text = {0};
-    text_point_id_bare(&text, &row->id);
+    text_row_id_bare(&text, row);
     enum error error = spool_put(rows->spool, text.data, text.bytes);
     for (size_t n, left = rows->row_bytes - text.bytes; left > 0 && error == OK; left -= n) {
         n = left < sizeof zeros ? left : sizeof zeros;

@@ -25,6 +25,7 @@ void body_begin_call(struct body *body, struct call *call)
         .conditions_max =
             at_most(call->limits.filter_max_conditions, strict->filter_max_conditions),
         .list_max = at_most(call->limits.condition_max_size, strict->condition_max_size),
+        .id_bytes_max = call_id_bytes_max(call),
     };
 }
 

@@ -13,9 +13,9 @@ struct body {
     struct json json;
     struct arena *arena;
     struct refusal refusal;
-    const char *path; /* put before field names in texts of 422, e.g. "internal." */
-    struct filter_limits filters;
-    struct call *call; /* whose body it is, with its limits; NULL: none */
+    const char *path;             /* put before field names in texts of 422, e.g. "internal." */
+    struct filter_limits filters; /* id_bytes_max holds for ids outside filters too */
+    struct call *call;            /* whose body it is, with its limits; NULL: none */
 };
 
 /* text empty: `{}`, as clients send calls without arguments. */

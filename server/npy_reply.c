@@ -98,11 +98,13 @@ enum error npy_reply_put(struct npy_reply *reply, struct call *call, uint64_t sl
         put_missing(&call->out, reply->dim);
     }
     struct text id = {0};
-    text_point_id_bare(&id, &row->id);
+    text_row_id_bare(&id, row);
+    const uint16_t id_bytes = (uint16_t)id.bytes; /* at most POINT_ID_TEXT_BYTES_MAX */
     reply->longest_id = id.bytes > reply->longest_id ? id.bytes : reply->longest_id;
     reply->all_numbers = reply->all_numbers && row->id.kind == POINT_ID_NUMBER;
+    text_put(&reply->ids, &id_bytes, sizeof id_bytes);
+    text_put(&reply->ids, id.data, id.bytes);
     text_release(&id);
-    text_put(&reply->ids, &row->id, sizeof row->id);
     if (reply->scored)
         text_put(&reply->scores, score, sizeof *score);
     reply->count++;
@@ -123,20 +125,19 @@ static void put_ids(const struct npy_reply *reply, struct text *out)
     const size_t longest = reply->longest_id == 0 ? 1 : reply->longest_id;
     snprintf(type, sizeof type, "|S%zu", longest);
     put_head(out, reply->all_numbers ? "<u8" : type, reply->count);
+    const char *next = reply->ids.data;
     for (uint64_t i = 0; i < reply->count; i++) {
-        struct point_id id;
-        memcpy(&id, reply->ids.data + i * sizeof id, sizeof id);
-        if (reply->all_numbers) {
-            const uint64_t number = load64_big(id.bytes);
+        const size_t bytes = load16(next);
+        const struct span id = span_of(next + sizeof(uint16_t), bytes);
+        uint64_t number;
+        next += sizeof(uint16_t) + bytes;
+        if (reply->all_numbers && parse_u64(id, &number)) {
             text_put(out, &number, sizeof number);
             continue;
         }
-        struct text text = {0};
-        text_point_id_bare(&text, &id);
-        text_put(out, text.data, text.bytes);
-        for (size_t at = text.bytes; at < longest; at++)
+        text_put(out, id.data, id.bytes);
+        for (size_t at = id.bytes; at < longest; at++)
             text_put(out, "", 1); /* a NUL */
-        text_release(&text);
     }
 }
 

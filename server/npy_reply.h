@@ -19,7 +19,7 @@ struct npy_reply {
     uint64_t count;
     bool all_numbers;  /* ids so far */
     size_t longest_id; /* in bytes as text */
-    struct text ids;   /* struct point_id[count] */
+    struct text ids;   /* of each: u16 bytes, and the id as text */
     struct text scores;
 };
 

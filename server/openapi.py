@@ -191,7 +191,8 @@ SCHEMAS = {
     "Memory": {"description": "stored and echoed"},
     "Metadata": {"type": "object", "additionalProperties": True, "description": "stored and echoed, but for `kith`", "properties": {
         "kith": maybe({"type": "object", "additionalProperties": False, "properties": {
-            "expire_field": maybe({"type": "string", "description": "path of a payload field: points are deleted when their time has come"})}})}},
+            "expire_field": maybe({"type": "string", "description": "path of a payload field: points are deleted when their time has come"}),
+            "string_ids": maybe({"type": "boolean", "description": "ids are numbers and any strings; for the life of the collection"})}})}},
     "HnswConfig": obj(m=COUNT, ef_construct=least(4), full_scan_threshold=least(10), full_scan_threshold_kb=least(10),
                       max_indexing_threads=COUNT, on_disk=BOOL, payload_m=COUNT, inline_storage=BOOL, memory=ref("Memory")),
     "Quantization": any_of(

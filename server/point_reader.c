@@ -383,7 +383,7 @@ static void normalise(struct point_reader *reader, const struct vector_data *vec
 
 void point_put(struct point_reader *reader, const struct point *point)
 {
-    op_put_point(reader->op, &point->id, point->payload);
+    op_put_named_point(reader->op, &point->id, point->id_text, point->payload);
     for (uint32_t i = 0; i < point->vector_count; i++) {
         const struct vector_data *vector = &point->vectors[i];
         const size_t bytes = vector_data_bytes(vector);
@@ -399,7 +399,8 @@ static bool read_member(struct point_reader *reader, struct body *body, struct s
                         struct point *point, unsigned *seen)
 {
     if (key_is(key, "id"))
-        return field_once(body, seen, SEEN_ID, "id") && api_read_id(&body->json, &point->id);
+        return field_once(body, seen, SEEN_ID, "id") &&
+               api_read_id_text(body, &point->id, &point->id_text);
     if (key_is(key, "payload"))
         return field_once(body, seen, SEEN_PAYLOAD, "payload") &&
                payload_read(reader, body, &point->payload);

@@ -45,6 +45,7 @@ bool point_reader_renew(struct point_reader *reader, const struct collection *co
 
 struct point {
     struct point_id id;
+    struct span id_text; /* of a string id; else empty */
     struct span payload; /* in the body's arena, empty for none */
     /* Numbers ascending; dense ones lie in the reader's rows, valid until the next point is read,
      * the others in the body's arena. Not normalised. */

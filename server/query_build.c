@@ -113,12 +113,8 @@ static bool find_source(struct building *building, const struct query_node *node
 
 static bool refuse_missing(struct building *building, const struct point_id *id, const char *what)
 {
-    struct text name = {0};
-    text_point_id(&name, id);
-    const size_t quote = id->kind == POINT_ID_UUID ? 1 : 0;
-    (void)refuse(&building->body->refusal, building->body->arena, REFUSAL_MISSING, "%s%.*s found",
-                 what, (int)(name.bytes - 2 * quote), name.data + quote);
-    text_release(&name);
+    (void)refuse(&building->body->refusal, building->body->arena, REFUSAL_MISSING, "%s%s found",
+                 what, request_id_text(building->call->request, id));
     return false;
 }
 
@@ -215,7 +211,8 @@ static bool join_filters(struct building *building, const struct filter *const *
     value_close(&builder);
     /* each was within the limits by itself */
     const struct filter_limits kept = body->filters;
-    body->filters = (struct filter_limits){FILTER_DEPTH_MAX, UINT32_MAX, UINT32_MAX};
+    body->filters =
+        (struct filter_limits){FILTER_DEPTH_MAX, UINT32_MAX, UINT32_MAX, kept.id_bytes_max};
     const bool good = filter_value(body, value_end(&builder), "filter", joined);
     body->filters = kept;
     return good;

@@ -100,7 +100,7 @@ bool query_input_read(struct body *body, const char *name, struct query_input *i
         return read_sparse(body, name, &input->vector);
     default:
         input->by_id = true;
-        return api_read_id(json, &input->id);
+        return api_read_id(body, &input->id);
     }
 }
 

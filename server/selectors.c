@@ -253,7 +253,7 @@ enum error selectors_put_record(const struct selectors *selectors, const struct 
                                 struct text *out)
 {
     text_puts(out, "{\"id\":");
-    text_point_id(out, &row->id);
+    text_row_id(out, row);
     if (score != NULL) {
         text_puts(out, ",\"version\":");
         text_u64(out, row->version);

@@ -133,12 +133,16 @@ uint32_t crc32c(uint32_t seed, const void *data, size_t bytes);
 /* The same by table: the reference that tests hold crc32c against. */
 uint32_t crc32c_by_table(uint32_t seed, const void *data, size_t bytes);
 
-/* A point's external id: an unsigned number or a UUID. Numbers sort before UUIDs, each ascending.
+/* A point's external id: an unsigned number, a UUID or, in collections that say so, any string.
+ * Numbers sort before UUIDs, those before strings, each ascending; strings by the hash that stands
+ * for them wherever an id is compared or looked up. The string itself is kept in the point's row.
  */
-enum point_id_kind { POINT_ID_NUMBER = 0, POINT_ID_UUID = 1 };
+enum point_id_kind { POINT_ID_NUMBER = 0, POINT_ID_UUID = 1, POINT_ID_STRING = 2 };
+#define POINT_ID_TEXT_BYTES_MAX 1024u /* of a string */
 struct point_id {
     uint8_t kind;      /* enum point_id_kind */
-    uint8_t bytes[16]; /* number: big-endian u64 in bytes 0..7, the rest 0; UUID: its 16 bytes */
+    uint8_t bytes[16]; /* number: big-endian u64 in bytes 0..7, the rest 0; UUID: its 16 bytes;
+                           string: the first 16 bytes of its SHA-256 (index/string_id.h) */
 };
 #define POINT_ID_KEY_BYTES 17 /* kind and bytes: the longest key form; numbers use 9 of them */
 

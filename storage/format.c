@@ -89,8 +89,9 @@ struct key key_list(uint16_t vector, uint32_t index, uint64_t first_slot)
 bool key_to_id(struct span key, struct point_id *id)
 {
     const bool number = key.bytes == 9 && key.data[0] == POINT_ID_NUMBER;
-    const bool uuid = key.bytes == 17 && key.data[0] == POINT_ID_UUID;
-    if (!number && !uuid) {
+    const bool other =
+        key.bytes == 17 && (key.data[0] == POINT_ID_UUID || key.data[0] == POINT_ID_STRING);
+    if (!number && !other) {
         return false;
     }
     *id = (struct point_id){.kind = key.data[0]};

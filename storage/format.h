@@ -38,9 +38,11 @@
  *                                                  and the 100 nearest, by distance, by recall
  *     ids     00 u64 number            ID          header, u64 slot
  *     ids     01 UUID[16]              ID          the same
+ *     ids     02 hash[16]              ID          the same, of a string
  *     rows    u64 slot                 ROW         header, u64 version, point id[17], u8 n,
  *                                                  u8[n]: the point has vector V if bit V%8 of
- *                                                  byte V/8 is set, payload[0..]
+ *                                                  byte V/8 is set, of a string id
+ *                                                  u16 bytes and the string, payload[0..]
  *     runs    V u64 first slot         RUN         whole pages
  *     blocks  V u64 gen. u64 value     BLOCKS      whole pages
  *     parts   V u64 index              PARTITION   whole pages; flags: index/plan_private.h

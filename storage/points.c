@@ -113,6 +113,19 @@ static size_t set_bytes(const struct vector_set *set)
     return count;
 }
 
+/* A string id stands before the payload. */
+static enum error decode_id_text(struct point_row *row)
+{
+    const struct span rest = row->payload;
+    const size_t bytes = rest.bytes < 2 ? 0 : load16(rest.data);
+    if (bytes == 0 || bytes > POINT_ID_TEXT_BYTES_MAX || bytes > rest.bytes - 2) {
+        return ERROR_CORRUPT;
+    }
+    row->id_text = span_of(rest.data + 2, bytes);
+    row->payload = span_of(rest.data + 2 + bytes, rest.bytes - 2 - bytes);
+    return OK;
+}
+
 static enum error decode_row(struct span key, struct span value, struct point_row *row)
 {
     const enum error error = stored_check(key, value, KIND_ROW, ROW_SET_OFFSET + 1);
@@ -128,7 +141,8 @@ static enum error decode_row(struct span key, struct span value, struct point_ro
     }
     memcpy(row->vectors.words, value.data + ROW_SET_OFFSET + 1, count);
     row->payload = span_of(value.data + payload, value.bytes - payload);
-    return OK;
+    row->id_text = (struct span){0};
+    return row->id.kind == POINT_ID_STRING ? decode_id_text(row) : OK;
 }
 
 enum error view_point(const struct view *view, uint64_t slot, struct point_row *out)
@@ -152,9 +166,17 @@ static enum error put_row(struct write *write, uint64_t slot, const struct point
                           unsigned flags)
 {
     const struct key key = key_row(slot);
-    const size_t set = set_bytes(&row->vectors), payload = ROW_SET_OFFSET + 1 + set;
+    const size_t set = set_bytes(&row->vectors), text = ROW_SET_OFFSET + 1 + set;
+    const size_t payload = text + (row->id.kind == POINT_ID_STRING ? 2 + row->id_text.bytes : 0);
     const size_t bytes = payload + row->payload.bytes;
-    uint8_t *value;
+    uint8_t *value, id_text[POINT_ID_TEXT_BYTES_MAX];
+    if ((row->id.kind == POINT_ID_STRING) != (row->id_text.bytes > 0) ||
+        row->id_text.bytes > sizeof id_text) {
+        return ERROR_INVALID;
+    }
+    if (row->id_text.bytes > 0) { /* it may lie in the row that is replaced */
+        memcpy(id_text, row->id_text.data, row->id_text.bytes);
+    }
     const enum error error = write_reserve(write, TABLE_ROWS, key_span(&key), bytes, flags, &value);
     if (error != OK) {
         return error;
@@ -163,6 +185,10 @@ static enum error put_row(struct write *write, uint64_t slot, const struct point
     memcpy(value + ROW_ID_OFFSET, &row->id, sizeof row->id);
     value[ROW_SET_OFFSET] = (uint8_t)set;
     memcpy(value + ROW_SET_OFFSET + 1, row->vectors.words, set);
+    if (row->id_text.bytes > 0) {
+        store16(value + text, (uint16_t)row->id_text.bytes);
+        memcpy(value + text + 2, id_text, row->id_text.bytes);
+    }
     if (row->payload.bytes > 0) {
         memcpy(value + payload, row->payload.data, row->payload.bytes);
     }
@@ -185,7 +211,7 @@ static enum error put_id(struct write *write, const struct point_id *id, uint64_
 
 enum error write_point(struct write *write, uint64_t slot, const struct point_row *row)
 {
-    if (row->payload.bytes > UINT32_MAX - ROW_SET_OFFSET - 256) {
+    if (row->payload.bytes > UINT32_MAX - ROW_SET_OFFSET - 256 - 2 - POINT_ID_TEXT_BYTES_MAX) {
         return ERROR_TOO_LARGE;
     }
     const enum error error = put_row(write, slot, row, MDB_APPEND);
@@ -195,7 +221,7 @@ enum error write_point(struct write *write, uint64_t slot, const struct point_ro
 
 enum error write_replace_point(struct write *write, uint64_t slot, const struct point_row *row)
 {
-    if (row->payload.bytes > UINT32_MAX - ROW_SET_OFFSET - 256) {
+    if (row->payload.bytes > UINT32_MAX - ROW_SET_OFFSET - 256 - 2 - POINT_ID_TEXT_BYTES_MAX) {
         return ERROR_TOO_LARGE;
     }
     const enum error error = put_row(write, slot, row, 0);

@@ -146,6 +146,7 @@ struct point_row {
     uint64_t version; /* operation that wrote it */
     struct vector_set vectors;
     struct span payload; /* a value (index/value.h); empty span: none */
+    struct span id_text; /* of a string id, 1 to POINT_ID_TEXT_BYTES_MAX bytes; else empty */
 };
 /* CRC checked at every read. ERROR_NOT_FOUND, ERROR_CORRUPT. */
 enum error view_point(const struct view *view, uint64_t slot, struct point_row *out) MUST_CHECK;

@@ -334,7 +334,8 @@ static UNUSED enum error model_put(struct model *model, struct write *write, uin
         (struct model_slot){id, model->counters.operation, true, has_vector, epoch, payload_bytes};
     uint8_t *payload = allocate(payload_bytes);
     made_payload(slot, payload_bytes, payload);
-    struct point_row row = {id, model->counters.operation, {{0}}, {payload, payload_bytes}};
+    struct point_row row = {
+        .id = id, .version = model->counters.operation, .payload = {payload, payload_bytes}};
     if (has_vector) {
         vector_set_add(&row.vectors, MODEL_VECTOR);
     }
