@@ -334,6 +334,12 @@ ROUTES = [
      obj(["field_name"], field_name=TEXT, field_schema=ref("FieldSchema"), field_type=ref("FieldSchema")), ref("UpdateResult")),
     ("delete", C + "/index/{field_name}", "indexes", "Drop a payload index", WRITE, None, ref("UpdateResult")),
 
+    ("post", C + "/compact", "kith", "Give back the space of what was deleted; wait=true answers at the end", WRITE, None, reply(
+        ["status"], status=words("completed", "acknowledged"), bytes_before=COUNT, bytes_after=COUNT)),
+    ("put", C + "/vectors/{vector_name}", "collections", "Add a vector to a collection in use", WRITE,
+     any_of(obj(["dense"], dense=ref("VectorParams")), obj(["sparse"], sparse=ref("SparseVectorParams"))), ref("UpdateResult")),
+    ("delete", C + "/vectors/{vector_name}", "collections", "Remove a vector from a collection in use", WRITE, None, ref("UpdateResult")),
+
     ("put", P, "points", "Insert points or replace them", WRITE, ref("Upsert"), ref("UpdateResult")),
     ("post", P, "points", "Points by id", READ, obj(["ids"], ids=array(ref("Id")), **SHOWN), array(ref("Record"))),
     ("get", P + "/{id}", "points", "One point", READ, None, ref("Record")),
@@ -420,7 +426,7 @@ BULK = [("first_id", COUNT, "id of the first row of a matrix; default: the next 
 # Known to the compatible API, not built: answered with 501.
 UNBUILT = [("get", S), ("post", S), ("get", S + "/{snapshot_name}"), ("delete", S + "/{snapshot_name}"), ("put", S + "/recover"),
            ("post", S + "/upload"), ("get", "/snapshots"), ("post", "/snapshots"), ("get", "/snapshots/{snapshot_name}"),
-           ("delete", "/snapshots/{snapshot_name}"), ("put", C + "/vectors/{vector_name}"), ("delete", C + "/vectors/{vector_name}")]
+           ("delete", "/snapshots/{snapshot_name}")]
 
 # Need a cluster: answered with 405.
 CLUSTER = [("get", C + "/cluster"), ("post", C + "/cluster"), ("get", C + "/shards"), ("put", C + "/shards"),
@@ -438,7 +444,7 @@ ERRORS = [
     (404, "no such collection, point or route", "Not found: "),
     (405, "the path does not know this method, or needs a cluster", "Bad request: "),
     (408, "the work, or the body, took longer than it may", "Timeout: "),
-    (409, "there is one already", "Wrong input: "),
+    (409, "there is one already", "(Wrong input|Conflict): "),
     (413, "the body is too large", "(Wrong input|Bad request|Payload error): "),
     (415, "Content-Type or Content-Encoding is not understood", "Bad request: "),
     (422, "a value is out of its range", "Validation error in (JSON body|query parameters|path parameters): \\["),
@@ -469,6 +475,7 @@ def statuses(method, path, parameters, body):
     out |= {507} if writes and (body or path.startswith(C)) else set()
     out |= {404} if path.startswith(C) or path == "/collections/aliases" else set()
     out |= {409} if path in (C, "/collections/aliases") and body else set()
+    out |= {409} if path == C + "/compact" else set()
     out |= {408, 422} if parameters else set()
     out |= {408, 413, 415, 422} if body else set()
     out |= {422} if path == C and method == "put" else set()

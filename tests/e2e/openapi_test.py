@@ -145,6 +145,7 @@ CALLS = {
     ("GET", C + "/exists"): None, ("GET", C + "/optimizations"): None, ("GET", C + "/aliases"): None,
     ("POST", "/collections/aliases"): {"actions": [{"create_alias": {"collection_name": "c", "alias_name": "a"}}]},
     ("PUT", C + "/index"): {"field_name": "n", "field_schema": "integer"}, ("DELETE", C + "/index/{field_name}"): None,
+    ("POST", C + "/compact"): None, ("PUT", C + "/vectors/{vector_name}"): {"sparse": {}}, ("DELETE", C + "/vectors/{vector_name}"): None,
     ("POST", C + "/bulk"): b'{"id": 9, "vector": [1, 2]}\n',
     ("PUT", P): {"points": [{"id": 5, "vector": [1, 2]}]}, ("POST", P): {"ids": [1]}, ("GET", P + "/{id}"): None,
     ("POST", P + "/delete"): {"points": [3]}, ("POST", P + "/scroll"): {"limit": 2}, ("POST", P + "/count"): {"exact": True},
@@ -193,6 +194,8 @@ class Called(unittest.TestCase):
                     body = CALLS[method, pattern]
                     if "facet" in pattern or "index" in pattern:
                         self.call("PUT", "/collections/c/index?wait=true", CALLS["PUT", C + "/index"])
+                    if (method, pattern) == ("DELETE", C + "/vectors/{vector_name}"):
+                        self.call("PUT", "/collections/c/vectors/1", CALLS["PUT", pattern])
                     if isinstance(body, bytes):
                         headers["Content-Type"] = "application/x-ndjson"
                     status, data = self.call(method, self.path(method, pattern), body, headers)
