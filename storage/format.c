@@ -168,8 +168,9 @@ struct layout layout_of(const struct vector_shape *shape)
     struct layout layout = {
         .dim = shape->dim, .code_bytes = shape->code_bytes, .block_bytes = shape->block_bytes};
     const size_t run_header = FORMAT_PAGE_HEADER_BYTES + FORMAT_PAGED_HEADER_BYTES;
-    layout.row_bytes = 2 * sizeof(float) + layout.code_bytes + sizeof(uint32_t) +
-                       size_product(layout.dim, sizeof(float));
+    const size_t head = RUN_HEAD_CODE + layout.code_bytes;
+    layout.head_bytes = head <= 32 ? (head + 15) / 16 * 16 : (head + 63) / 64 * 64;
+    layout.row_bytes = layout.head_bytes + size_product(layout.dim, sizeof(float));
     layout.run_rows_max = (FORMAT_RUN_BYTES - run_header) / layout.row_bytes;
     if (layout.run_rows_max == 0) {
         layout.run_rows_max = 1;
@@ -185,10 +186,8 @@ struct layout layout_of(const struct vector_shape *shape)
 
 struct run_layout run_layout_of(const struct layout *layout, size_t count)
 {
-    struct run_layout run = {.factors = FORMAT_PAGED_HEADER_BYTES};
-    run.codes = run.factors + count * 2 * sizeof(float);
-    run.crcs = run.codes + count * layout->code_bytes;
-    run.vectors = run.crcs + count * sizeof(uint32_t);
+    struct run_layout run = {.heads = FORMAT_PAGED_HEADER_BYTES};
+    run.vectors = run.heads + count * layout->head_bytes;
     run.end = run.vectors + count * layout->dim * sizeof(float);
     return run;
 }

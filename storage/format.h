@@ -84,7 +84,7 @@
  *     1       kind (enum value_kind)
  *     2..3    flags
  *     4..7    CRC32C of the key, of bytes 0..3, and of everything from byte 8 on (RUN: to the end
- *             of its codes). The key belongs to it so that a page in another's place is noticed
+ *             of its heads). The key belongs to it so that a page in another's place is noticed
  *
  * WHOLE PAGES: values that readers reach by a cached pointer are 4,096 p - 16 bytes, zero at the
  * end. LMDB then gives each its own overflow pages, 16 bytes behind their start, and it moves only
@@ -111,10 +111,12 @@
  * blocks]
  *
  *     RUN                8..15 u64 first slot, 16..19 u32 count, 20..23 u32 epoch of the codes,
- *                        24..27 u32 dim, 28..31 u32 code bytes, 32..47 zero;
- *                        f32 (f_mul, f_add)[count]; u8 code[count][code bytes]; here ends what the
- *                        header's CRC covers; u32 CRC32C of each vector[count];
- *                        f32 vector[count][dim] */
+ *                        24..27 u32 dim, 28..31 u32 code bytes, 32..47 zero; heads[count]: f32
+ *                        f_mul, f32 f_add, u32 CRC32C of the vector, u8 code[code bytes], zeros up
+ *                        to the next multiple of 64 bytes (of 16 if a head takes no more than 32);
+ *                        here ends what the header's CRC covers; f32 vector[count][dim].
+ *                        So all that a search reads of a point before its vector is side by side:
+ *                        at 100 dims one cache line, where three arrays took three pages */
 #ifndef KITH_STORAGE_FORMAT_H
 #define KITH_STORAGE_FORMAT_H
 
@@ -247,7 +249,8 @@ static inline size_t paged_bytes(size_t bytes)
 /* Sizes that follow from a vector's shape. */
 struct layout {
     size_t dim, code_bytes, block_bytes;
-    size_t row_bytes;        /* factors, code, CRC and vector of one row of a run */
+    size_t head_bytes;       /* factors, CRC and code of one row of a run */
+    size_t row_bytes;        /* the same with its vector */
     size_t run_rows_max;     /* rows a run holds */
     size_t tail_rows_max;    /* rows up to which a tail run is extended; may be 0 */
     size_t blocks_per_value; /* at least 1 */
@@ -258,9 +261,13 @@ struct layout layout_of(const struct vector_shape *shape);
 
 /* Offsets inside a run of `count` rows. */
 struct run_layout {
-    size_t factors, codes, crcs, vectors, end;
+    size_t heads, vectors, end;
 };
 struct run_layout run_layout_of(const struct layout *layout, size_t count);
+/* Offsets inside a head. */
+#define RUN_HEAD_FACTORS 0u
+#define RUN_HEAD_CRC 8u
+#define RUN_HEAD_CODE 12u
 
 /* Where the slots of a block value begin. */
 static inline size_t block_slots_offset(const struct layout *layout)

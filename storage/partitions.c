@@ -6,6 +6,8 @@
 
 #include "storage/environment.h"
 
+#define TOUCH_BYTES 2048u
+
 /* Offsets inside a partition's value. */
 struct partition_layout {
     size_t blocks, slots, end;
@@ -91,6 +93,20 @@ enum error view_partition(const struct view *view, uint16_t vector, uint64_t ind
         atomic_fetch_or_explicit(word, LOCATOR_CHECKED, memory_order_relaxed);
     }
     return partition_open(&view->environment->vectors[vector].layout, value, index, out);
+}
+
+void view_partition_touch(const struct view *view, uint16_t vector, uint64_t index)
+{
+    const _Atomic uint64_t *word = partition_word(view, vector, index);
+    const uint64_t locator = word == NULL ? 0 : atomic_load_explicit(word, memory_order_relaxed);
+    if (locator != 0) {
+        const struct layout *layout = &view->environment->vectors[vector].layout;
+        const uint8_t *data = locator_span(locator).data;
+        const size_t bytes = partition_layout_of(layout, 1).slots;
+        for (size_t at = 0; at < bytes && at < TOUCH_BYTES; at += 64) {
+            __builtin_prefetch(data + at);
+        }
+    }
 }
 
 void view_partition_prefetch(const struct view *view, uint16_t vector, uint64_t index)

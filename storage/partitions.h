@@ -27,6 +27,8 @@ uint64_t view_partition_count(const struct view *view, uint16_t vector);
  * ERROR_CORRUPT. */
 enum error view_partition(const struct view *view, uint16_t vector, uint64_t index,
                           struct partition *out) MUST_CHECK;
+/* Ask for the first cache lines of a partition: header, centre and the first codes. */
+void view_partition_touch(const struct view *view, uint16_t vector, uint64_t index);
 /* Ask for a partition's pages ahead of reading them, when they may not be in memory. */
 void view_partition_prefetch(const struct view *view, uint16_t vector, uint64_t index);
 

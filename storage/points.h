@@ -122,6 +122,7 @@ enum error vector_row_check(const struct view *view, uint16_t vector,
 /* The same in two steps, for searches that have many rows to read: where a row is, so that its
  * lines can be asked for, and then what stands there. The first reads the run's header, nothing of
  * the row itself (but for the check of a run on its first read). */
+#define VECTOR_HEAD_BYTES 12u /* factors and CRC, side by side with the code behind them */
 struct vector_place {
     const uint8_t *code, *factors, *vector, *crc;
     uint32_t epoch;

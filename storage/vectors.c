@@ -29,7 +29,7 @@ enum error run_open(const struct layout *layout, struct span value, struct run *
 enum error run_check(const struct run *run, uint16_t vector, uint64_t first_slot)
 {
     const struct key key = key_run(vector, first_slot);
-    const enum error error = stored_check(key_span(&key), span_of(run->value.data, run->at.crcs),
+    const enum error error = stored_check(key_span(&key), span_of(run->value.data, run->at.vectors),
                                           KIND_RUN, FORMAT_PAGED_HEADER_BYTES);
     return error == OK && run->first_slot != first_slot ? ERROR_CORRUPT : error;
 }
@@ -37,12 +37,12 @@ enum error run_check(const struct run *run, uint16_t vector, uint64_t first_slot
 void run_place(const struct layout *layout, const struct run *run, size_t i,
                struct vector_place *place)
 {
-    const uint8_t *data = run->value.data;
+    const uint8_t *data = run->value.data, *head = data + run->at.heads + i * layout->head_bytes;
     *place = (struct vector_place){
-        .code = data + run->at.codes + i * layout->code_bytes,
-        .factors = data + run->at.factors + i * 8,
+        .code = head + RUN_HEAD_CODE,
+        .factors = head + RUN_HEAD_FACTORS,
         .vector = data + run->at.vectors + i * layout->dim * sizeof(float),
-        .crc = data + run->at.crcs + i * 4,
+        .crc = head + RUN_HEAD_CRC,
         .epoch = run->epoch,
     };
 }
@@ -132,14 +132,15 @@ enum error vector_row_check(const struct view *view, uint16_t vector, const stru
 static void fill_rows(const struct layout *layout, uint8_t *value, const struct run_layout *at,
                       size_t before, const struct run_rows *rows, size_t first, size_t count)
 {
-    const size_t vector_bytes = layout->dim * sizeof(float);
     const float *vectors = rows->vectors + first * layout->dim;
-    memcpy(value + at->factors + before * 8, rows->factors + 2 * first, count * 8);
-    memcpy(value + at->codes + before * layout->code_bytes,
-           rows->codes + first * layout->code_bytes, count * layout->code_bytes);
-    for (size_t i = 0; i < count; i++) {
-        store32(value + at->crcs + (before + i) * 4,
-                crc32c(0, vectors + i * layout->dim, vector_bytes));
+    const size_t vector_bytes = layout->dim * sizeof(float);
+    uint8_t *head = value + at->heads + before * layout->head_bytes;
+    memset(head, 0, count * layout->head_bytes);
+    for (size_t i = 0; i < count; i++, head += layout->head_bytes) {
+        memcpy(head + RUN_HEAD_FACTORS, rows->factors + 2 * (first + i), 2 * sizeof(float));
+        store32(head + RUN_HEAD_CRC, crc32c(0, vectors + i * layout->dim, vector_bytes));
+        memcpy(head + RUN_HEAD_CODE, rows->codes + (first + i) * layout->code_bytes,
+               layout->code_bytes);
     }
     memcpy(value + at->vectors + before * vector_bytes, vectors, count * vector_bytes);
 }
@@ -149,9 +150,7 @@ static void copy_rows(const struct layout *layout, uint8_t *value, const struct 
                       const struct run *from)
 {
     const uint8_t *old = from->value.data;
-    memcpy(value + at->factors, old + from->at.factors, from->count * 8);
-    memcpy(value + at->codes, old + from->at.codes, from->count * layout->code_bytes);
-    memcpy(value + at->crcs, old + from->at.crcs, from->count * 4);
+    memcpy(value + at->heads, old + from->at.heads, from->count * layout->head_bytes);
     memcpy(value + at->vectors, old + from->at.vectors, from->count * layout->dim * sizeof(float));
 }
 
@@ -199,7 +198,7 @@ static enum error put_run(struct write *write, uint16_t vector, const struct run
     }
     fill_rows(layout, value, &at, kept, rows, first, count);
     memset(value + at.end, 0, bytes - at.end);
-    value_seal(key_span(&key), value, at.crcs, KIND_RUN, 0);
+    value_seal(key_span(&key), value, at.vectors, KIND_RUN, 0);
     write_note(write, CHANGE_RUN, vector, first_slot, 0);
     write->vectors[vector].tail_exists = true;
     write->vectors[vector].tail_closed = false;
