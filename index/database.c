@@ -40,6 +40,7 @@
 #include "index/recall.h"
 #include "storage/compact.h"
 #include "index/utf8.h"
+#include "index/verify.h"
 
 #define SETTINGS_FORMAT 2
 #define SETTINGS_STRING_IDS 1 /* byte 1 */
@@ -997,4 +998,44 @@ enum error database_aliases(struct database *database, struct span collection, s
     *aliases = list.items;
     *count = error == OK ? list.count : 0;
     return error;
+}
+
+/* ---- for verify ---- */
+
+struct counted_report {
+    void (*report)(void *context, const char *text);
+    void *context;
+    uint64_t count;
+};
+
+static void report_counted(void *context, const char *text)
+{
+    struct counted_report *counted = context;
+    counted->count++;
+    counted->report(counted->context, text);
+}
+
+enum error database_verify(struct database *database,
+                           void (*report)(void *context, const char *text), void *context,
+                           uint64_t *problems)
+{
+    struct counted_report counted = {report, context, 0};
+    const enum error error = catalog_verify(database->store, report_counted, &counted);
+    *problems = counted.count;
+    return error;
+}
+
+enum error database_unmark(struct database *database, struct span name, bool *was)
+{
+    uint64_t directory;
+    uint8_t *settings;
+    size_t bytes;
+    *was = false;
+    enum error error = catalog_get(database->store, name, &directory, &settings, &bytes);
+    if (error != OK) {
+        return error;
+    }
+    free(settings);
+    *was = store_is_marked(database->store, directory);
+    return *was ? store_unmark(database->store, directory) : OK;
 }

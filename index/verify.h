@@ -3,6 +3,7 @@
 #define KITH_INDEX_VERIFY_H
 
 #include "index/database.h"
+#include "storage/fault.h"
 
 /* Checks every checksum; that each live slot with a vector has exactly one 1-bit code and one
  * second-stage code; ids <-> slots <-> vectors <-> payloads in both directions; the counters; and
@@ -12,5 +13,12 @@
 enum error collection_verify(struct collection *collection, uint32_t reader,
                              void (*report)(void *context, const char *text), void *context,
                              uint64_t *problems) MUST_CHECK;
+
+/* The catalogue, aliases included: storage/store.h. */
+enum error database_verify(struct database *database,
+                           void (*report)(void *context, const char *text), void *context,
+                           uint64_t *problems) MUST_CHECK;
+/* A collection that was marked as damaged and has no problem: it may be opened again. */
+enum error database_unmark(struct database *database, struct span name, bool *was) MUST_CHECK;
 
 #endif

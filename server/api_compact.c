@@ -74,7 +74,7 @@ static enum error start(struct service *service, struct write_job *job)
 
 static void fail_under_way(struct call *call)
 {
-    call_fail(call, 409, "Conflict: the collection is being compacted already");
+    call_fail(call, 409, "Wrong input: the collection is being compacted already");
 }
 
 static void start_waited(struct call *call)

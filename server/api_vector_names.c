@@ -175,10 +175,17 @@ static void judge_sparse(struct change *change, struct span params)
         change->created.clean = value_end(&builder);
 }
 
+/* Null equals absent. */
+static struct span given(struct span body, const char *name)
+{
+    struct span value = member(body, name);
+    return value.bytes > 0 && value_kind(value) == VALUE_NULL ? (struct span){0} : value;
+}
+
 static void judge(struct change *change, struct span body)
 {
     struct judgement *judgement = &change->judgement;
-    struct span dense = member(body, "dense"), sparse = member(body, "sparse");
+    struct span dense = given(body, "dense"), sparse = given(body, "sparse");
     struct span params = dense.bytes > 0 ? dense : sparse;
     change->created.name = change->name;
     change->created.sparse = dense.bytes == 0;

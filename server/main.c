@@ -123,32 +123,56 @@ static void put_hex(char *out, uintptr_t value)
         out[i] = "0123456789abcdef"[value & 15];
 }
 
-/* A mapped file lost its bytes (truncated, or a disk that fails). Nothing can be saved by going on:
- * what was answered is on disk, or the disk has lost it. */
-static void on_sigbus(int number, siginfo_t *info, void *context)
+static ssize_t put_error(const char *text)
 {
-    static const char before[] =
-        "kith: SIGBUS: a mapped file lost its bytes (truncated, or the disk "
-        "fails) at address 0x";
-    static const char after[] = "; `kith verify` tells which collection\n";
-    char address[16];
+    return write(STDERR_FILENO, text, strlen(text));
+}
+
+/* A page of a map faulted: its file lost its bytes (truncated, or a disk that fails), or it is
+ * damaged and led LMDB astray. Nothing can be saved by going on: what was answered is on disk, or
+ * the disk has lost it. The collection is marked, so that the next start does not come by the same
+ * page. */
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+    char address[] = " at address 0x0000000000000000", place[] = "collections/0000000000000000";
+    uint64_t directory = 0;
     (void)context;
-    if (info->si_code != BUS_ADRERR) { /* no page of a file: crash as any program does */
-        signal(number, SIG_DFL);
+    const bool ours = number == SIGABRT && !fault_is_asserted();
+    const bool touched = !ours && fault_mark(&directory);
+    if (ours || (number == SIGSEGV && !touched)) {
+        signal(number, SIG_DFL); /* a fault of ours: as it would be without this handler */
+        raise(number);
         return;
     }
-    put_hex(address, (uintptr_t)info->si_addr);
-    ssize_t written = write(STDERR_FILENO, before, sizeof before - 1);
-    written += write(STDERR_FILENO, address, sizeof address);
-    written += write(STDERR_FILENO, after, sizeof after - 1);
+    put_hex(address + sizeof address - 17, number == SIGABRT ? 0 : (uintptr_t)info->si_addr);
+    put_hex(place + sizeof place - 17, (uintptr_t)directory);
+    ssize_t written = put_error(number == SIGBUS ? "kith: SIGBUS: a mapped file lost its bytes "
+                                                   "(truncated, or the disk fails)"
+                                                 : "kith: a mapped file is damaged");
+    written += put_error(address);
+    written += put_error(touched ? "; " : "; `kith verify` tells which collection\n");
+    if (touched) {
+        written += put_error(place);
+        written +=
+            put_error(" is marked and not opened again before `kith verify` finds it whole\n");
+    }
     (void)written;
     _exit(EXIT_SIGBUS);
 }
 
+/* The sanitizers report these themselves. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define OWN_FAULTS 0
+#else
+#define OWN_FAULTS 1
+#endif
+
 static void install_handlers(void)
 {
-    struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
-    sigaction(SIGBUS, &bus, NULL);
+    static const int numbers[] = {SIGBUS, SIGSEGV, SIGABRT};
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+    for (size_t i = 0; i < (OWN_FAULTS ? sizeof numbers / sizeof numbers[0] : 1); i++)
+        sigaction(numbers[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -215,6 +239,22 @@ static void report(void *context, const char *text)
     printf("%s: %s\n", (const char *)context, text);
 }
 
+/* A marked collection without a problem may be opened again; 1 when the mark cannot be removed. */
+static uint64_t unmark(struct database *database, struct span name, uint64_t problems)
+{
+    bool was;
+    if (problems > 0)
+        return 0;
+    enum error error = database_unmark(database, name, &was);
+    if (error != OK)
+        printf("%.*s: its mark as damaged cannot be removed: %s\n", (int)name.bytes,
+               (const char *)name.data, error_text(error));
+    else if (was)
+        printf("%.*s: was marked as damaged, is whole, and will be opened again\n", (int)name.bytes,
+               (const char *)name.data);
+    return error != OK;
+}
+
 static uint64_t verify_collection(struct database *database, struct span name)
 {
     char text[COLLECTION_NAME_BYTES_MAX + 1];
@@ -232,7 +272,7 @@ static uint64_t verify_collection(struct database *database, struct span name)
         problems++;
     }
     verifying = "the catalogue";
-    return problems;
+    return problems + unmark(database, name, problems);
 }
 
 static int verify_all(struct database *database)
@@ -241,8 +281,11 @@ static int verify_all(struct database *database)
     struct span *names;
     size_t count;
     uint64_t problems = 0;
+    char catalogue[] = "the catalogue";
     arena_init(&arena);
     enum error error = database_names(database, &arena, &names, &count);
+    if (error == OK)
+        error = database_verify(database, report, catalogue, &problems);
     for (size_t i = 0; error == OK && i < count; i++)
         problems += verify_collection(database, names[i]);
     arena_release(&arena);
@@ -254,7 +297,7 @@ static int verify_all(struct database *database)
 
 /* Run `work` on the database of a directory that is there, by itself: options come from the
  * environment only. */
-static int with_database(const char *directory, int (*work)(struct database *database))
+static int with_database(const char *directory, bool marked, int (*work)(struct database *database))
 {
     char why[1024] = "";
     struct database *database = NULL;
@@ -263,6 +306,7 @@ static int with_database(const char *directory, int (*work)(struct database *dat
     bool good = config_read_environment(&arguments.config, environ, why, sizeof why);
     struct database_options options = arguments.config.database;
     options.storage.reader_count = 1;
+    options.storage.open_marked = marked;
     enum error error = good ? database_open(directory, false, &options, &database, why, sizeof why)
                             : ERROR_INVALID;
     config_release(&arguments.config);
@@ -279,7 +323,7 @@ static int command_verify(int argc, char **argv)
         return fail("usage: kith verify DIR");
     verifying = "the catalogue";
     install_verify_handlers();
-    return with_database(argv[1], verify_all);
+    return with_database(argv[1], true, verify_all);
 }
 
 /* ---- compact ---- */
@@ -333,7 +377,7 @@ static int command_compact(int argc, char **argv)
 {
     if (argc != 2 || argv[1][0] == '-')
         return fail("usage: kith compact DIR");
-    return with_database(argv[1], compact_all);
+    return with_database(argv[1], false, compact_all);
 }
 
 /* ---- health ---- */

@@ -337,7 +337,7 @@ ROUTES = [
     ("post", C + "/compact", "kith", "Give back the space of what was deleted; wait=true answers at the end", WRITE, None, reply(
         ["status"], status=words("completed", "acknowledged"), bytes_before=COUNT, bytes_after=COUNT)),
     ("put", C + "/vectors/{vector_name}", "collections", "Add a vector to a collection in use", WRITE,
-     any_of(obj(["dense"], dense=ref("VectorParams")), obj(["sparse"], sparse=ref("SparseVectorParams"))), ref("UpdateResult")),
+     any_of(obj(["dense"], dense=ref("VectorParams"), sparse=NULL), obj(["sparse"], sparse=ref("SparseVectorParams"), dense=NULL)), ref("UpdateResult")),
     ("delete", C + "/vectors/{vector_name}", "collections", "Remove a vector from a collection in use", WRITE, None, ref("UpdateResult")),
 
     ("put", P, "points", "Insert points or replace them", WRITE, ref("Upsert"), ref("UpdateResult")),

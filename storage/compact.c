@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "storage/environment.h"
+#include "storage/fault.h"
 #include "storage/files.h"
 
 #define COMPACT_DIRECTORY "compact"
@@ -93,6 +94,7 @@ static void close_original(struct compaction *compaction)
         mdb_cursor_close(compaction->cursor);
     }
     if (compaction->view_open) {
+        fault_enter(compaction->environment);
         view_close(&compaction->view);
     }
     compaction->cursor = NULL;
@@ -180,6 +182,7 @@ enum error compaction_begin(struct environment *environment, uint32_t reader,
     enum error error = view_open(environment, reader, &begun->view);
     begun->view_open = error == OK;
     if (error == OK) {
+        fault_leave(environment); /* the steps say themselves when they touch it */
         begun->sizes.bytes_before = begun->view.version->extent.bytes;
         error = live_bytes(begun->view.transaction, environment->tables, &begun->sizes.bytes_live);
     }
@@ -327,7 +330,7 @@ static enum error sync_copy(struct compaction *compaction)
     return error;
 }
 
-enum error compaction_step(struct compaction *compaction, uint64_t bytes, bool *done)
+static enum error step(struct compaction *compaction, uint64_t bytes, bool *done)
 {
     struct store *store = compaction->environment->store;
     *done = false;
@@ -354,6 +357,14 @@ enum error compaction_step(struct compaction *compaction, uint64_t bytes, bool *
         error = sync_copy(compaction);
         *done = error == OK;
     }
+    return error;
+}
+
+enum error compaction_step(struct compaction *compaction, uint64_t bytes, bool *done)
+{
+    fault_enter(compaction->environment);
+    const enum error error = step(compaction, bytes, done);
+    fault_leave(compaction->environment);
     return error;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/fault.h"
 #include "storage/files.h"
 
 /* Versions alive at once. Each pinned one holds back the pages its snapshot needs and a row of the
@@ -157,6 +158,7 @@ static enum error open_map(struct environment *environment, uint64_t bytes)
         .readers_max =
             (uint32_t)environment->living_max * environment->reader_count + SPARE_READERS,
         .tables_max = TABLE_COUNT};
+    fault_enter(environment);
     enum error error = map_open(environment->path, &options, &environment->env);
     if (error == OK) {
         error = open_handles(environment);
@@ -167,6 +169,7 @@ static enum error open_map(struct environment *environment, uint64_t bytes)
     if (error != OK) {
         close_map(environment);
     }
+    fault_leave(environment);
     return error;
 }
 
@@ -352,6 +355,9 @@ enum error environment_open(struct store *store, uint64_t directory,
     *environment = NULL;
     if (!shape_is_valid(shape)) {
         return ERROR_INVALID;
+    }
+    if (!store->options.open_marked && store_is_marked(store, directory)) {
+        return ERROR_CORRUPT;
     }
     struct environment *opened = environment_new(store, directory, shape);
     const enum error error = open_map(opened, choose_map_bytes(opened));

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "storage/fault.h"
 #include "storage/format.h"
 
 enum error error_of_errno(int number)
@@ -110,9 +111,19 @@ enum error map_state_get(MDB_env *env, struct map_state *state)
     return OK;
 }
 
+static void on_assert(MDB_env *env, const char *text)
+{
+    (void)env;
+    (void)text; /* LMDB prints it */
+    fault_asserted();
+}
+
 static int configure(MDB_env *env, const struct map_options *options)
 {
-    int result = mdb_env_set_mapsize(env, (size_t)options->bytes);
+    int result = mdb_env_set_assert(env, on_assert);
+    if (result == 0) {
+        result = mdb_env_set_mapsize(env, (size_t)options->bytes);
+    }
     if (result == 0) {
         result = mdb_env_set_maxreaders(env, options->readers_max);
     }

@@ -22,6 +22,7 @@ struct store_options {
     uint64_t min_free_bytes;    /* storage.min_free_bytes; 0: the smaller of 5 % and 1 GiB */
     uint64_t ballast_bytes;     /* storage.ballast_bytes, default 64 MiB */
     bool allow_network_fs;      /* storage.allow_network_fs, default false */
+    bool open_marked;           /* also collections marked as damaged (fault.h): kith verify */
     /* storage.slot_chunk_bits: slots of a chunk of collections created from now on, a power of two,
      * default 14 (16,384 slots); tests set it small */
     uint32_t slot_chunk_bits;
@@ -67,6 +68,12 @@ enum error catalog_each(struct store *store,
                                            struct span settings),
                         void *context) MUST_CHECK;
 
+/* Checks every record of the catalogue: its checksum, that collections have a directory each of
+ * their own, and that aliases lead to collections and are not named like any. report(context, text)
+ * for each problem; OK unless the walk itself fails. */
+enum error catalog_verify(struct store *store, void (*report)(void *context, const char *text),
+                          void *context) MUST_CHECK;
+
 /* ---- aliases: other names of collections. aliases.c ---- */
 
 enum alias_action_kind { ALIAS_CREATE, ALIAS_DELETE, ALIAS_RENAME };
@@ -96,8 +103,8 @@ enum error catalog_each_alias(struct store *store,
 struct environment;
 
 /* Open one collection's environment and publish its first version. Checks the file's length against
- * its last page (a truncated file would be SIGBUS later): ERROR_CORRUPT. vectors:
- * by number, copied. */
+ * its last page (a truncated file would be SIGBUS later): ERROR_CORRUPT, and so is a marked one.
+ * vectors: by number, copied. */
 #define ENVIRONMENT_VECTORS_MAX 256u /* of one collection: what a row's set of vectors may name */
 struct vector_shape {
     uint32_t dim;         /* floats a vector; 0: this number has no codes */

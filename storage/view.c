@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "storage/fault.h"
+
 static void unpin(struct environment *environment, uint32_t reader)
 {
     atomic_store(&environment->pins[reader].version, NULL);
@@ -42,6 +44,7 @@ enum error view_open(struct environment *environment, uint32_t reader, struct vi
         atomic_store(pin, version);
         if (atomic_load(&environment->current) == version) {
             *view = (struct view){environment, version, version->transactions[reader], reader};
+            fault_enter(environment);
             return OK;
         }
         unpin(environment, reader);
@@ -50,6 +53,7 @@ enum error view_open(struct environment *environment, uint32_t reader, struct vi
 
 void view_close(struct view *view)
 {
+    fault_leave(view->environment);
     unpin(view->environment, view->reader);
     *view = (struct view){0};
 }

@@ -1,5 +1,6 @@
 /* The write transaction: begin, puts, commit, publication. */
 #include "storage/environment.h"
+#include "storage/fault.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -87,6 +88,7 @@ enum error write_begin(struct environment *environment, struct write **write)
     begun->changed_count = begun->dead_count = 0;
     begin_vectors(begun, current);
     environment->writing = true;
+    fault_enter(environment);
     *write = begun;
     return OK;
 }
@@ -97,6 +99,7 @@ void write_abort(struct write *write)
         return;
     }
     mdb_txn_abort(write->transaction);
+    fault_leave(write->environment);
     write->transaction = NULL;
     write->environment->writing = false;
 }
@@ -237,10 +240,12 @@ enum error write_commit(struct write *write)
     write->transaction = NULL;
     environment->writing = false;
     if (result != 0) {
+        fault_leave(environment);
         return commit_failed(environment, result);
     }
     failpoint("storage-commit-after");
     error = publish(environment, write);
+    fault_leave(environment);
     failpoint("storage-published");
     return error;
 }

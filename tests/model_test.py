@@ -137,6 +137,11 @@ class Run:
         for point_id in ids:
             model.points.pop(point_id, None)
 
+    def compact(self, name, model):
+        sizes = self.ok("POST", "/collections/%s/compact?wait=true" % name)
+        assert sizes["status"] == "completed" and sizes["bytes_after"] <= sizes["bytes_before"], sizes
+        assert self.ok("POST", "/collections/%s/points/count" % name, {})["count"] == len(model.points)
+
     def refused(self, name, model):
         """A bad request changes nothing."""
         good = {"id": 1, "vector": self.vector(model.dim)}
@@ -259,7 +264,7 @@ class Run:
         self.server.start()
         self.connection = self.server.connection()
         try:
-            steps = [(self.upsert, 30), (self.delete, 10), (self.refused, 5), (self.query, 30),
+            steps = [(self.upsert, 30), (self.delete, 10), (self.compact, 3), (self.refused, 5), (self.query, 30),
                      (self.retrieve, 10), (self.scroll, 3), (self.count, 5), (self.drop, 1)]
             kinds, weights = zip(*steps)
             for i in range(self.steps):

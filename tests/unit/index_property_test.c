@@ -2,6 +2,7 @@
  * verified, after every step. */
 #include "index_fixture.h"
 
+#include "index/compact.h"
 #include "index/plan.h"
 
 #define STEPS 120
@@ -14,6 +15,7 @@ struct run {
     /* how the staged search did, over the whole run */
     uint64_t wanted, found;
     uint64_t steps; /* of maintenance */
+    uint64_t compacted;
 };
 
 /* One random op, applied to the model as the collection will see it: version `operation`. */
@@ -259,6 +261,25 @@ static void maintain(struct run *run)
     run->steps += steps;
 }
 
+/* Whole, or given up on the way. */
+static void compact(struct run *run)
+{
+    struct compaction_sizes sizes;
+    uint64_t steps;
+    bool done = false;
+    if (random_below(&run->random, 2) == 0) {
+        assert_int_equal(collection_reclaim_all(run->fixture.collection, 2, &steps), OK);
+    }
+    while (!done) {
+        assert_int_equal(collection_compact(run->fixture.collection, &done, &sizes), OK);
+        if (!done && random_below(&run->random, 6) == 0) {
+            collection_compact_cancel(run->fixture.collection);
+            return;
+        }
+    }
+    run->compacted += sizes.bytes_after < sizes.bytes_before;
+}
+
 static void run_steps(uint32_t dim, enum metric metric, uint64_t first_slot, uint64_t seed)
 {
     static struct run run;
@@ -269,6 +290,8 @@ static void run_steps(uint32_t dim, enum metric metric, uint64_t first_slot, uin
     for (int step = 0; step < STEPS; step++) {
         if (random_below(&run.random, 8) == 0) {
             fixture_reopen(&run.fixture);
+        } else if (random_below(&run.random, 12) == 0) {
+            compact(&run);
         } else if (random_below(&run.random, 2) == 0) {
             maintain(&run);
         } else {
@@ -285,6 +308,7 @@ static void run_steps(uint32_t dim, enum metric metric, uint64_t first_slot, uin
         /* The default asks for .99. */
         assert_true((double)run.found >= 0.985 * (double)run.wanted);
         assert_true(run.steps > 20);
+        assert_true(run.compacted > 0);
     }
     model_end(&run.model);
     fixture_end(&run.fixture);
