@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "codec/codec_internal.h"
@@ -19,6 +20,7 @@
 #define MEMORY_BYTES ((size_t)256 << 20)
 #define PATTERN_BYTES ((size_t)2 << 20)
 #define CALL_BLOCKS 64u
+#define HUGE_PAGE ((size_t)2 << 20)
 #define VECTORS 512u /* distinct */
 
 static volatile double sink; /* what is computed is used */
@@ -30,13 +32,21 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* In pages of 2 MiB where BENCH_HUGE is set and the machine gives them. */
 static void *must_allocate(size_t bytes)
 {
-    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+    const size_t size = (bytes + 63) / 64 * 64 + 64;
+    const bool huge = getenv("BENCH_HUGE") != NULL && size >= HUGE_PAGE;
+    void *memory = aligned_alloc(huge ? HUGE_PAGE : 64,
+                                 huge ? (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE : size);
     if (memory == NULL) {
         abort();
     }
-    return memset(memory, 0, (bytes + 63) / 64 * 64 + 64);
+    if (huge && madvise(memory, size, MADV_HUGEPAGE) != 0) {
+        perror("BENCH_HUGE");
+        exit(1);
+    }
+    return memset(memory, 0, size);
 }
 
 /* Best time of one call of `body` over passes that last 20 ms or more. */

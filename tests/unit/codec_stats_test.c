@@ -301,6 +301,8 @@ static void bias(void **state)
     if (!whole) {
         check_biases(64, CODE_1, CODE_4, 3000);
         check_biases(100, CODE_2, CODE_8, 2000);
+        check_biases(100, CODE_4, CODE_8, 2000); /* the first in blocks, of lane-16 codes */
+        check_biases(64, CODE_8, CODE_4, 2000);
         return;
     }
     const uint32_t dims[] = {64, 100, 128, 200, 384, 768, 960, 1000, 1536};
@@ -453,12 +455,15 @@ static void calibration(void **state)
 {
     (void)state;
     check_calibration(200, METRIC_EUCLID, CODE_1, CODE_4, 3000, 10, 6);
+    check_calibration(200, METRIC_COSINE, CODE_4, CODE_8, 3000, 10, 6);
     if (whole) {
         const uint32_t dims[] = {200, 384, 768, 960, 1000, 1536};
         for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
             check_calibration(dims[i], METRIC_COSINE, CODE_1, CODE_4, 5000, 20, 8);
             check_calibration(dims[i], METRIC_EUCLID, CODE_2, CODE_8, 5000, 20, 8);
             check_calibration(dims[i], METRIC_EUCLID, CODE_1_5, CODE_4, 5000, 20, 8);
+            check_calibration(dims[i], METRIC_EUCLID, CODE_4, CODE_8, 5000, 20, 8);
+            check_calibration(dims[i], METRIC_COSINE, CODE_8, CODE_4, 5000, 20, 8);
         }
     }
 }
