@@ -134,7 +134,7 @@ class Maker:
         m = models
         match = lambda key, value: m.FieldCondition(key=key, match=value)  # noqa: E731
         color = lambda: r.choice(COLORS)  # noqa: E731
-        pick = r.randint(0, 19)
+        pick = r.randint(0, 21)
         if pick == 0:
             return match("color", m.MatchValue(value=color()))
         if pick == 1:
@@ -184,6 +184,10 @@ class Maker:
                 match("a", m.MatchValue(value=r.randint(0, 4))), match("b", m.MatchValue(value=r.choice(TAGS)))])))
         if pick == 18:
             return match(r.choice(["items[].b", "tags[]", "tags", "tags[0]"]), m.MatchValue(value=r.choice(TAGS)))
+        if pick == 19:
+            return match("text", m.MatchTextAny(text_any=" ".join(r.choice(WORDS) for _ in self.some(1, 3))))
+        if pick == 20:
+            return match("text", m.MatchPhrase(phrase=" ".join(r.choice(WORDS) for _ in self.some(1, 2))))
         return match("city.size", m.MatchValue(value=r.randint(1, 4)))
 
     def condition(self, depth):
@@ -606,11 +610,31 @@ class Calls:
             if b[1] is not None:
                 raise Difference("next_page_offset: %r" % b[1])
             ranked(a[0], b[0], value=lambda p: p["order_value"])
-        if self.m.r.random() < 0.4:
+        pick = self.m.r.random()
+        if pick < 0.2:
+            return "query_points", dict(collection_name=name, query=models.OrderByQuery(order_by=order),
+                                        prefetch=self.prefetches(name, 1), limit=self.m.r.choice([5, 1000]), with_payload=True), \
+                lambda a, b: ranked(a.points, b.points, value=lambda p: p["order_value"])
+        if pick < 0.5:
             return "query_points", dict(collection_name=name, query=models.OrderByQuery(order_by=order),
                                         query_filter=self.m.maybe_filter(), limit=10, with_payload=True), \
                 lambda a, b: ranked(a.points, b.points, value=lambda p: p["order_value"])
         return "scroll", arguments, check
+
+    def text(self):
+        """With a text index: words in any order, any of them, and in this order; in any case."""
+        name = self.m.r.choice([n for n in self.sets if self.sets[n]["indexed"]])
+        words = lambda low, high: " ".join(  # noqa: E731
+            self.m.r.choice([str, str.upper, str.title])(self.m.r.choice(WORDS)) for _ in self.m.some(low, high))
+        match = self.m.r.choice([lambda: models.MatchText(text=words(1, 3)), lambda: models.MatchTextAny(text_any=words(1, 3)),
+                                 lambda: models.MatchPhrase(phrase=words(1, 3))])()
+        condition = models.FieldCondition(key="text", match=match)
+        clause = self.m.r.choice(["must", "must_not", "should"])
+        only = models.Filter(**{clause: [condition] + ([self.m.field()] if self.m.r.random() < 0.3 else [])})
+        if self.m.r.random() < 0.5:
+            return "count", dict(collection_name=name, count_filter=only), lambda a, b: same(plain(a), plain(b))
+        dim, _ = self.sets[name]["dense"][""]
+        return "query_points", dict(collection_name=name, query=self.m.vector(dim), query_filter=only, limit=20, with_payload=["text"]), self.points
 
     # ---- writes ----
 
@@ -733,14 +757,15 @@ KINDS = {
     "scroll": 6, "count": 6, "retrieve": 2,
     "nearest": 8, "no_query": 2, "mmr": 3, "recommend": 6, "discover": 5, "fusion": 6, "rescore": 5, "formula": 8, "sample": 1,
     "lookup": 2, "batch": 2,
-    "groups": 5, "facet": 3, "matrix": 3, "order_by": 4,
+    "groups": 5, "facet": 3, "matrix": 3, "order_by": 4, "text": 4,
     "upsert": 2, "delete": 1, "delete_by_filter": 1, "set_payload": 3, "overwrite_payload": 1, "delete_payload": 2,
     "clear_payload": 1, "update_vectors": 4,
     "sparse": 4, "multi": 3, "hybrid": 3,
 }
 
 INDEXES = {"color": "keyword", "n": "integer", "price": "float", "when": "datetime", "flag": "bool", "tags": "keyword",
-           "city.loc": "geo"}
+           "city.loc": "geo",
+           "text": models.TextIndexParams(type="text", tokenizer="word", lowercase=True, phrase_matching=True)}
 
 
 def collections(landed):

@@ -256,6 +256,14 @@ class Fields(Called):
                 out.setdefault(name, []).append(inner)
         return out
 
+    def required(self, schema):
+        """Fields that are required at the top, or by every variant that has them."""
+        schema = CONTRACT.resolve(schema)
+        variants = [CONTRACT.resolve(variant) for variant in schema.get("anyOf", [schema])]
+        names = {name for variant in variants for name in variant.get("properties", {})}
+        return set(schema.get("required", [])) | {
+            name for name in names if all(name in v.get("required", []) for v in variants if name in v.get("properties", {}))}
+
     def requests(self):
         for method, pattern, operation in operations():
             schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
@@ -277,7 +285,7 @@ class Fields(Called):
         for method, pattern, schema, body in self.requests():
             for name, inner in self.fields(schema).items():
                 spelled_twice = name == "top" or name == "field_type"
-                if name not in body and not spelled_twice and name not in CONTRACT.resolve(schema).get("required", []):
+                if name not in body and not spelled_twice and name not in self.required(schema):
                     with self.subTest(method=method, path=pattern, field=name):
                         self.prepare(method, pattern)
                         status, data = self.call(method, self.path(method, pattern), dict(body, **{name: None}))
