@@ -158,7 +158,12 @@ void recall_report_get(struct collection *collection, uint16_t vector, const str
         load_table(own, view);
     }
     report->learnt = state->known;
-    report->table = state->table;
+    if (state->known) {
+        report->codes = state->table.codes;
+        report->stored = state->table.stored;
+        report->made = state->table.made;
+        report->live = state->table.live;
+    }
     report->waiting = state->ring_count;
     for (size_t i = 0; i < state->outcome_count; i++) {
         const struct outcome *outcome = &state->outcomes[i];

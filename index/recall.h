@@ -24,15 +24,15 @@
  * 4 points of recall on queries that differ moderately from the data.
  *
  * Threads: reading and sampling any; learning the planning thread; storing the writer. Private to
- * index/ but for the report. */
+ * index/; what others may know is in recall_report.h. */
 #ifndef KITH_INDEX_RECALL_H
 #define KITH_INDEX_RECALL_H
 
 #include <stdatomic.h>
 
 #include "index/collection.h"
+#include "index/recall_report.h"
 
-#define RECALL_DEFAULT 0.99
 #define RECALL_LEVELS 7u /* .8 .9 .95 .98 .99 .995 .999 */
 #define RECALL_KNOTS 8u
 
@@ -96,34 +96,5 @@ enum error recall_learn(struct collection *collection, const struct collection_v
 enum error recall_write(struct write *write, uint16_t vector,
                         const struct recall_table *table) MUST_CHECK;
 void recall_adopt(const struct collection_vector *vector, const struct recall_table *table);
-
-/* ---- what queries got ---- */
-
-#define RECALL_GROUPS 16u
-
-/* Sampled queries that asked for the same recall. */
-struct recall_group {
-    float asked;
-    uint32_t queries;
-    double mean, low,
-        high; /* of the share of their nearest that they got; 95 % interval (Wilson) */
-};
-
-struct recall_report {
-    bool learnt; /* table is one */
-    struct recall_table table;
-    uint64_t seen; /* queries since the collection was opened; one in RECALL_SAMPLE_EVERY is kept */
-    uint64_t waiting;                          /* of those kept: to be answered again */
-    struct recall_group groups[RECALL_GROUPS]; /* by recall, ascending; the first that came */
-    size_t group_count;
-};
-#define RECALL_SAMPLE_EVERY 8u
-
-/* Of the queries answered within the last window_ns, at most the newest 1,000 sampled. vector: by
- * number. Any thread. */
-void recall_report_get(struct collection *collection, uint16_t vector, const struct view *view,
-                       uint64_t window_ns, struct recall_report *report);
-/* Wilson's interval at 95 % for a mean share of `queries`. */
-void recall_interval(double mean, uint64_t queries, double *low, double *high);
 
 #endif

@@ -7,14 +7,14 @@
 
 #define STORED_FIRST 300u
 #define STORED_IDLE 2000u
-#define MADE_FIRST 210u /* shifted copies */
-#define MADE_IDLE 1050u
+#define MADE_FIRST 320u /* copies: shifted, or in another order */
+#define MADE_IDLE 1280u
 #define LIVE_STEP 200u    /* new ones after which the table is made anew */
 #define CHANGE_SHARE 5u   /* of the codes: a fifth more or fewer; half more when busy */
 #define SLICE_QUERIES 16u /* of a slice, at most */
 #define SLICE_CODES UINT64_C(20000000) /* scanned by a slice, about */
 
-/* Lengths of a copy's shift in those of its point. */
+/* Lengths of a copy's shift in those of its point; of eight copies one is in another order. */
 static const float shifts[] = {0.2f, 0.4f, 0.6f, 0.8f, 1.2f, 2.0f, 8.0f};
 #define SHIFTS (sizeof shifts / sizeof *shifts)
 
@@ -148,7 +148,7 @@ static void find_needs(struct looking *looking, const float *query, const uint64
 /* One query to look at: its vector, and the point that it is or was made from, if any. */
 struct probe {
     const float *vector;
-    bool has_point;
+    bool has_point, foreign;
     struct point_id id;
     struct sample *sample;    /* NULL, or a live one */
     uint64_t slots[RECALL_K]; /* of its nearest */
@@ -202,6 +202,7 @@ static enum error look_at(struct looking *looking, struct probe *probes, size_t 
         find_places(looking);
         for (size_t i = 0; i < count; i++) {
             find_needs(looking, probes[i].vector, probes[i].slots, probes[i].count, &needs[i]);
+            needs[i].foreign = probes[i].foreign;
         }
     }
     free(looking->places);
@@ -279,6 +280,24 @@ static void shift_probe(struct looking *looking, float shift, uint64_t *random, 
         }
     }
     probe->vector = moved;
+}
+
+/* Or one of the same numbers in another order: as long and as lumpy as what is stored, but from
+ * nowhere near it. Shifted copies are nearer to where they came from than to all else; these are as
+ * far from everything as what another model makes (clusters of others: .65 for .8 without them). */
+static void shuffle_probe(struct looking *looking, uint64_t *random, struct probe *probe)
+{
+    const size_t dim = looking->vector->settings->dim;
+    float *moved = arena_copy(&looking->arena, probe->vector, size_product(dim, sizeof *moved));
+
+    for (size_t i = dim; i > 1; i--) {
+        const size_t j = (size_t)(next_random(random) % i);
+        const float x = moved[i - 1];
+        moved[i - 1] = moved[j];
+        moved[j] = x;
+    }
+    probe->vector = moved;
+    probe->foreign = true;
 }
 
 /* Up to `most` live queries out of the ring. */
@@ -419,8 +438,10 @@ static size_t draw_probes(struct looking *looking, struct learning *learning, st
             }
             continue;
         }
-        if (at >= learning->wanted_stored) {
-            shift_probe(looking, shifts[at % SHIFTS], &learning->random, &probes[count]);
+        if (at >= learning->wanted_stored && at % (SHIFTS + 1) == SHIFTS) {
+            shuffle_probe(looking, &learning->random, &probes[count]);
+        } else if (at >= learning->wanted_stored) {
+            shift_probe(looking, shifts[at % (SHIFTS + 1)], &learning->random, &probes[count]);
         } else {
             learning->stored++;
         }

@@ -21,6 +21,7 @@ struct needs {
     float share[RECALL_K];
     float distance;
     uint32_t count;
+    bool foreign; /* of a copy with its coordinates in another order */
 };
 
 /* A table from needs of stored points and, after them, of shifted copies; shares in force are its

@@ -188,9 +188,10 @@ static void learn_shares(const struct weighted *all, size_t count, size_t k, dou
     free(candidates);
 }
 
-/* Those of needs that count at a knot, more the nearer they are; returns their weight. */
+/* Those of needs, foreign or not, that count at a knot, more the nearer they are; returns their
+ * weight. */
 static double weigh(const float *far, size_t knot, const struct needs *needs, size_t count,
-                    struct weighted *all, size_t *made)
+                    bool foreign, struct weighted *all, size_t *made)
 {
     double sum = 0.0;
     *made = 0;
@@ -198,7 +199,7 @@ static double weigh(const float *far, size_t knot, const struct needs *needs, si
         double towards;
         const size_t below = find_knot(far, (double)needs[i].distance, &towards);
         const double weight = below == knot ? 1.0 - towards : below + 1 == knot ? towards : 0.0;
-        if (weight > 1e-3 && needs[i].count > 0) {
+        if (weight > 1e-3 && needs[i].count > 0 && needs[i].foreign == foreign) {
             all[(*made)++] = (struct weighted){&needs[i], weight};
             sum += weight;
         }
@@ -240,36 +241,59 @@ static float place_knots(const struct needs *needs, size_t stored, size_t made,
     return end;
 }
 
+/* The shares at one knot from needs of one kind, if there are enough near it; never less than what
+ * is there. */
+static bool learn_knot(struct recall_table *table, size_t knot, const struct needs *needs,
+                       size_t count, bool foreign, bool beyond)
+{
+    static const size_t ks[2] = {10, RECALL_K};
+    struct weighted *all = allocate(size_product(count + 1, sizeof *all));
+    size_t made;
+    const bool enough = weigh(table->far, knot, needs, count, foreign, all, &made) >= WEIGHT_LEAST;
+
+    for (size_t row = 0; row < 2 && enough; row++) {
+        float shares[RECALL_LEVELS];
+        learn_shares(all, made, ks[row], beyond ? KEEP_FAR : KEEP_NEAR,
+                     beyond ? KEEP_FAR : KEEP_NEAR_HIGH, shares);
+        for (size_t level = 0; level < RECALL_LEVELS; level++) {
+            table->base.of[row][knot][level] =
+                fmaxf(table->base.of[row][knot][level], shares[level]);
+        }
+    }
+    free(all);
+    return enough;
+}
+
+/* Where nothing is known: as one knot before. */
+static void guess_knot(struct recall_table *table, size_t knot)
+{
+    for (size_t row = 0; row < 2; row++) {
+        for (size_t level = 0; level < RECALL_LEVELS; level++) {
+            table->base.of[row][knot][level] =
+                knot > 0 ? table->base.of[row][knot - 1][level]
+                         : (float)recall_prior_share(recall_levels[level], table->codes,
+                                                     row == 0 ? 10 : RECALL_K);
+        }
+    }
+}
+
 void recall_table_make(struct recall_table *table, const struct needs *needs, size_t stored,
                        size_t made)
 {
-    static const size_t ks[2] = {10, RECALL_K};
     const float end = place_knots(needs, stored, made, table->far);
-    struct weighted *all = allocate(size_product(stored + made + 1, sizeof *all));
 
     table->stored = (uint32_t)stored;
     table->made = (uint32_t)made;
     table->live = 0;
+    table->base = (struct recall_shares){0};
     for (size_t knot = 0; knot < RECALL_KNOTS; knot++) {
         const bool beyond = table->far[knot] > end;
-        size_t count;
-        const double weight = weigh(table->far, knot, needs, stored + made, all, &count);
-        for (size_t row = 0; row < 2; row++) {
-            float *shares = table->base.of[row][knot];
-            if (weight >= WEIGHT_LEAST) {
-                learn_shares(all, count, ks[row], beyond ? KEEP_FAR : KEEP_NEAR,
-                             beyond ? KEEP_FAR : KEEP_NEAR_HIGH, shares);
-                continue;
-            }
-            for (size_t level = 0; level < RECALL_LEVELS; level++) {
-                shares[level] = knot > 0 ? table->base.of[row][knot - 1][level]
-                                         : (float)recall_prior_share(recall_levels[level],
-                                                                     table->codes, ks[row]);
-            }
+        const bool near = learn_knot(table, knot, needs, stored + made, false, beyond);
+        if (!learn_knot(table, knot, needs, stored + made, true, beyond) && !near) {
+            guess_knot(table, knot);
         }
     }
     table->share = table->base;
-    free(all);
 }
 
 void recall_table_overlay(struct recall_table *table, const struct needs *live, size_t count)
@@ -280,7 +304,7 @@ void recall_table_overlay(struct recall_table *table, const struct needs *live, 
     table->live = 0;
     for (size_t knot = 0; knot < RECALL_KNOTS; knot++) {
         size_t made;
-        if (weigh(table->far, knot, live, count, all, &made) >= LIVE_LEAST) {
+        if (weigh(table->far, knot, live, count, false, all, &made) >= LIVE_LEAST) {
             table->live = (uint32_t)count;
             learn_shares(all, made, 10, KEEP_LIVE, KEEP_LIVE, table->share.of[0][knot]);
             learn_shares(all, made, RECALL_K, KEEP_LIVE, KEEP_LIVE, table->share.of[1][knot]);
