@@ -3,6 +3,7 @@
 #include "server/api_query.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -26,9 +27,16 @@ static bool read_recall(struct call *call, float *recall)
         copy[text.bytes] = '\0';
         *recall = strtof(copy, &end);
     }
-    if (end != copy && *end == '\0' && *recall >= 0.5f && *recall <= 1)
+    const bool number = end != copy && *end == '\0' && isfinite(*recall);
+    if (number && *recall >= 0.5f && *recall <= 1)
         return true;
-    call_fail(call, 422, "Deserialize error in query parameters: recall: must be from 0.5 to 1");
+    if (number)
+        call_fail(call, 422,
+                  "Validation error in query parameters: [recall: value %g invalid, must be from "
+                  "0.5 to 1]",
+                  (double)*recall);
+    else
+        call_fail(call, 400, "Deserialize error in query parameters: recall: expected a number");
     return false;
 }
 
@@ -270,11 +278,6 @@ void query_call_one(struct call *call, query_read *read, bool bare)
         query_call_ok(&query_call);
 }
 
-struct query_list {
-    struct query_request *items;
-    size_t count, capacity;
-};
-
 static struct query_request *list_add(struct query_list *list, struct arena *arena)
 {
     if (list->count == list->capacity) {
@@ -314,7 +317,7 @@ static bool read_searches(struct query_call *query_call, query_read *read, struc
     return !json_failed(&body->json);
 }
 
-static bool read_batch(struct query_call *query_call, query_read *read, struct query_list *list)
+bool query_call_read_batch(struct query_call *query_call, query_read *read, struct query_list *list)
 {
     struct body *body = &query_call->body;
     struct span key;
@@ -341,7 +344,7 @@ void query_call_batch(struct call *call, query_read *read, bool bare)
     struct query_list list = {0};
     if (!query_call_begin(&query_call, call))
         return;
-    if (!read_batch(&query_call, read, &list)) {
+    if (!query_call_read_batch(&query_call, read, &list)) {
         (void)query_call_refuse(&query_call);
         return;
     }

@@ -38,6 +38,13 @@ bool query_call_put(struct query_call *query_call, const struct selectors *selec
 /* All of a list, with commas, between brackets of the caller's. */
 bool query_call_put_all(struct query_call *query_call, const struct selectors *selectors,
                         const struct scored_list *list);
+/* {"searches": [...]}: a whole body of queries. false: refused in the body. */
+struct query_list {
+    struct query_request *items; /* in the request's arena */
+    size_t count, capacity;
+};
+bool query_call_read_batch(struct query_call *query_call, query_read *read,
+                           struct query_list *list);
 /* A whole handler: one body, or {"searches": [...]} of them. bare: hits stand in the result itself,
  * not under "points". */
 void query_call_one(struct call *call, query_read *read, bool bare);

@@ -87,6 +87,10 @@ call_handler api_points_recommend_batch; /* POST /collections/{c}/points/recomme
 call_handler api_points_discover;        /* POST /collections/{c}/points/discover */
 call_handler api_points_discover_batch;  /* POST /collections/{c}/points/discover/batch */
 
+/* api_recall.c */
+call_handler api_recall_get;     /* GET  /collections/{c}/recall */
+call_handler api_recall_measure; /* POST /collections/{c}/recall */
+
 /* api_export.c: GET and POST /collections/{c}/export */
 call_handler api_export;
 

@@ -380,6 +380,17 @@ ROUTES = [
     ("post", P + "/discover", "older", "Near a target, within pairs of examples", QUERY, ref("DiscoverRequest"), hits),
     ("post", P + "/discover/batch", "older", "Several of these", QUERY, searches("DiscoverRequest"), array(hits)),
 
+    ("get", C + "/recall", "kith", "What sampled queries of the last minutes got", [
+        ("minutes", between_integers(1, 1440), "default 15"), TIMEOUT], None,
+     reply(["minutes", "vectors"], minutes=COUNT, vectors=table(reply(
+         ["sampled"], sampled=BOOL, queries=COUNT, sampled_every=COUNT, waiting=COUNT, learnt_from=maybe(reply(
+             ["codes", "points", "copies", "live_queries"], codes=COUNT, points=COUNT, copies=COUNT, live_queries=COUNT)),
+         got=array(reply(["asked", "queries", "recall", "low", "high"], asked=NUMBER, queries=COUNT, recall=NUMBER, low=NUMBER,
+                         high=NUMBER)))))),
+    ("post", C + "/recall", "kith", "Run searches as asked and exactly, and compare", QUERY, searches("QueryRequest"),
+     reply(["asked", "queries", "recall", "low", "high", "lowest", "searches"], asked=NUMBER, queries=COUNT, recall=NUMBER, low=NUMBER,
+           high=NUMBER, lowest=NUMBER, searches=array(reply(["found", "of"], found=COUNT, of=COUNT)))),
+
     ("get", "/telemetry", "service", "What this server is and holds", FIGURES + [
         ("details_level", COUNT, ""), TIMEOUT], None, reply(
             ["id", "app", "collections", "kith"], id=TEXT, app=reply(["name", "version", "startup"], name=TEXT, version=TEXT, startup=TEXT),

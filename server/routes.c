@@ -97,6 +97,8 @@ const struct route routes[] = {
     BUILT(PUT, "/quotas", ROUTE_WRITE | ROUTE_TREE, api_quotas_set, "Quotas"),
     BUILT(GET, C "/optimizations", 0, api_optimizations, "Optimizations"),
 
+    BUILT(GET, C "/recall", T, api_recall_get, "Recall"),
+    BUILT(POST, C "/recall", R, api_recall_measure, "Recall"),
     BUILT(GET, C "/export", R, api_export, "Export"),
     BUILT(POST, C "/export", R, api_export, "Export"),
     {POST, C "/bulk", ROUTE_BULK, ROUTE_WRITE, NULL, "Bulk"},
