@@ -178,6 +178,11 @@ class Table(unittest.TestCase):
             ("field_schema is missing: name the kind of index", "PUT", E + "/index", {"field_name": "a"}),
             ("stopwords.custom: expected a list of words", "PUT", E + "/index", {
                 "field_name": "a", "field_schema": {"type": "text", "stopwords": {"custom": 5}}}),
+            ("metadata.kith: expected a map", "PUT", "/collections/new", {"metadata": {"kith": 5}}),
+            ("metadata.kith: unknown field `x`, expected `expire_field`", "PUT", "/collections/new", {"metadata": {"kith": {"x": 1}}}),
+            ("metadata.kith.expire_field: expected a path as a string", "PUT", "/collections/new", {"metadata": {"kith": {"expire_field": 5}}}),
+            ("metadata.kith.expire_field: longer than 1024 bytes", "PUT", "/collections/new", {"metadata": {"kith": {"expire_field": "a" * 1025}}}),
+            ("metadata.kith.expire_field: `a[` is not a valid path", "PATCH", E, {"metadata": {"kith": {"expire_field": "a["}}}),
             ("service.control_body_bytes_max (200000 bytes)", "PUT", "/collections/new", {"metadata": {"a": "x" * 200000}}, 413),
         ])
         packed = gzip.compress(json.dumps({"metadata": {"a": "x" * 200000}}).encode())
