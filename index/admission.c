@@ -208,7 +208,12 @@ enum error admission_begin(struct admission *admission, struct collection *colle
     if (error == OK) {
         error = find_excluded(admission);
     }
-    return error == OK ? filter_plan_make(view, request->filter, &admission->plan) : error;
+    if (error == OK) {
+        error = filter_plan_make(view, request->filter, &admission->plan);
+    }
+    return error == OK ? filter_plan_resolve(collection, view, request->filter,
+                                             request->deadline_ns, &admission->plan)
+                       : error;
 }
 
 /* ---- ending ---- */

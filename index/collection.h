@@ -13,6 +13,7 @@
 #include "index/scratch.h"
 
 struct apply_scratch; /* collection_apply.c */
+struct filter_sets;   /* filter_sets.h */
 
 struct collection_vector {
     uint16_t number;
@@ -54,6 +55,7 @@ struct collection {
     struct reclaim_sweep sweep;
     struct compaction *compaction; /* under way, or NULL; the writer thread's */
     _Atomic uint64_t meters[2];
+    struct filter_sets *filter_sets;      /* owned */
     _Atomic(struct kept_config *) config; /* owned, and the older ones; by the writer thread */
     /* of database.c, under its mutex */
     uint8_t *name_data; /* owned */

@@ -36,6 +36,7 @@
 #include <stdlib.h>
 
 #include "index/centre_table.h"
+#include "index/filter_sets.h"
 #include "index/plan.h"
 #include "index/recall.h"
 #include "storage/compact.h"
@@ -421,6 +422,7 @@ static void collection_free(struct collection *collection)
         free(collection->sharers);
     }
     config_free(atomic_load(&collection->config));
+    filter_sets_free(collection->filter_sets);
     close_vectors(collection);
     free(collection->settings_bytes);
     free(collection->settings_vectors);
@@ -446,6 +448,7 @@ static enum error collection_open(struct database *database, struct collection *
         return error;
     }
     atomic_store(&collection->config, config_new(settings->config, NULL));
+    collection->filter_sets = filter_sets_new();
     struct vector_shape shapes[COLLECTION_VECTORS_MAX];
     open_vectors(collection, shapes);
     const struct environment_shape shape = {

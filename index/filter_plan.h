@@ -52,4 +52,11 @@ enum error filter_slots(struct collection *collection, const struct view *view,
                         const struct filter *filter, uint64_t deadline_ns,
                         struct slots *slots) MUST_CHECK;
 
+/* Make a plan exact that lets many through and is sure of few, where few match: by looking at all
+ * payloads that it lets through, or by what an earlier look has found. To be called where the whole
+ * set is used; the plan is fine as it is, too. ERROR_CANCELLED. */
+enum error filter_plan_resolve(struct collection *collection, const struct view *view,
+                               const struct filter *filter, uint64_t deadline_ns,
+                               struct filter_plan *plan) MUST_CHECK;
+
 #endif

@@ -274,6 +274,14 @@ uint64_t slots_count(const struct slots *slots)
     return count;
 }
 
+size_t slots_bytes(const struct slots *slots)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < slots->count; i++)
+        bytes += roaring_bitmap_portable_size_in_bytes(slots->parts[i].low);
+    return bytes;
+}
+
 bool slots_have(const struct slots *slots, uint64_t slot)
 {
     const roaring_bitmap_t *low = part_find(slots, (uint32_t)(slot >> 32));

@@ -38,6 +38,8 @@ void slots_or(struct slots *slots, const struct slots *other);
 void slots_and_not(struct slots *slots, const struct slots *other);
 
 uint64_t slots_count(const struct slots *slots);
+/* What a copy would take. */
+size_t slots_bytes(const struct slots *slots);
 bool slots_have(const struct slots *slots, uint64_t slot);
 /* How many slots of a posting are in the set. */
 uint64_t slots_count_posting(const struct slots *slots, const struct posting *posting);

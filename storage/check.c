@@ -78,6 +78,32 @@ enum error view_each_row(const struct view *view, enum error (*each)(void *conte
     return walk_table(&slots.walk, TABLE_ROWS);
 }
 
+struct point_walk_each {
+    struct walk walk; /* first */
+    enum error (*each)(void *context, uint64_t slot, const struct point_row *row);
+    void *context;
+};
+
+static enum error each_point(struct walk *walk, struct span key, struct span value)
+{
+    const struct point_walk_each *points = (const struct point_walk_each *)walk;
+    struct point_row row;
+    if (key.bytes != 8) {
+        return OK;
+    }
+    const bool good = row_decode(key, value, &row) == OK;
+    return points->each(points->context, load64_big(key.data), good ? &row : NULL);
+}
+
+enum error view_each_point(const struct view *view,
+                           enum error (*each)(void *context, uint64_t slot,
+                                              const struct point_row *row),
+                           void *context)
+{
+    struct point_walk_each points = {{view, each_point, NULL, {NULL, 0}}, each, context};
+    return walk_table(&points.walk, TABLE_ROWS);
+}
+
 /* Of the vector whose number a key begins with; NULL when it has no codes. */
 static const struct layout *key_layout(const struct walk *walk, struct span key)
 {

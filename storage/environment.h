@@ -246,6 +246,8 @@ enum error version_take_dead(struct version *version, struct span key,
 
 /* A posting from the table's entry. ERROR_CORRUPT. */
 struct posting;
+/* points.c: a row as it is stored. ERROR_CORRUPT. */
+enum error row_decode(struct span key, struct span value, struct point_row *row) MUST_CHECK;
 enum error posting_decode(struct span key, struct span value, struct posting *out) MUST_CHECK;
 
 /* ---- the rest ---- */

@@ -126,7 +126,7 @@ static enum error decode_id_text(struct point_row *row)
     return OK;
 }
 
-static enum error decode_row(struct span key, struct span value, struct point_row *row)
+enum error row_decode(struct span key, struct span value, struct point_row *row)
 {
     const enum error error = stored_check(key, value, KIND_ROW, ROW_SET_OFFSET + 1);
     if (error != OK) {
@@ -150,7 +150,7 @@ enum error view_point(const struct view *view, uint64_t slot, struct point_row *
     const struct key key = key_row(slot);
     struct span value;
     const enum error error = view_read(view, TABLE_ROWS, &key, &value);
-    return error == OK ? decode_row(key_span(&key), value, out) : error;
+    return error == OK ? row_decode(key_span(&key), value, out) : error;
 }
 
 enum error write_read_point(struct write *write, uint64_t slot, struct point_row *out)
@@ -158,7 +158,7 @@ enum error write_read_point(struct write *write, uint64_t slot, struct point_row
     const struct key key = key_row(slot);
     struct span value;
     const enum error error = write_get(write, TABLE_ROWS, key_span(&key), &value);
-    return error == OK ? decode_row(key_span(&key), value, out) : error;
+    return error == OK ? row_decode(key_span(&key), value, out) : error;
 }
 
 /* flags: MDB_APPEND for a row behind all others, 0 to replace one. */

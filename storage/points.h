@@ -165,6 +165,11 @@ enum error view_ids(const struct view *view, const struct point_id *from, struct
 /* Calls each(context, slot) for every row / every slot that stores this vector, ascending. */
 enum error view_each_row(const struct view *view, enum error (*each)(void *context, uint64_t slot),
                          void *context) MUST_CHECK;
+/* The same with the rows, for half the time; row NULL: it is damaged. */
+enum error view_each_point(const struct view *view,
+                           enum error (*each)(void *context, uint64_t slot,
+                                              const struct point_row *row),
+                           void *context) MUST_CHECK;
 enum error view_each_vector(const struct view *view, uint16_t vector,
                             enum error (*each)(void *context, uint64_t slot),
                             void *context) MUST_CHECK;

@@ -487,6 +487,80 @@ static void test_wide_ranges(void **state)
     fixture_end(&fixture);
 }
 
+/* ---- plans that are made exact by looking at payloads ---- */
+
+static void put_numbers(struct fixture *fixture, struct arena *arena, uint64_t first, uint64_t end)
+{
+    static const uint8_t request_id[16] = {0};
+    struct op_builder op;
+    op_begin(&op, arena, OP_UPSERT, request_id);
+    for (uint64_t i = first; i < end; i++) {
+        const struct point_id id = point_id_number(i);
+        const char *text = arena_format(arena, "{\"i\":%d}", (int)(i % 3000));
+        op_put_point(&op, &id, json_of(arena, text));
+    }
+    apply(fixture, op_end(&op));
+}
+
+/* How many points match by a plan that was resolved; -1: it was left as it is. */
+static int64_t resolved(struct fixture *fixture, struct arena *arena, int below)
+{
+    const struct filter_limits limits = filter_limits_default();
+    struct filter_fault fault;
+    const struct filter *filter;
+    struct filter_plan plan;
+    struct view view = fixture_view(fixture);
+    const char *text =
+        arena_format(arena, "{\"must\":{\"key\":\"i\",\"range\":{\"lt\":%d}}}", below);
+    assert_int_equal(filter_compile(json_of(arena, text), "f", &limits, arena, &filter, &fault),
+                     OK);
+    assert_int_equal(filter_plan_make(&view, filter, &plan), OK);
+    assert_int_equal(filter_plan_resolve(fixture->collection, &view, filter, 0, &plan), OK);
+    const int64_t count = plan.exact ? (int64_t)filter_plan_count(&plan, UINT64_MAX) : -1;
+    struct slots all;
+    assert_int_equal(filter_slots(fixture->collection, &view, filter, 0, &all), OK);
+    for (uint64_t slot = 0; plan.exact && slot < view_counters(&view)->next_slot; slot++) {
+        assert_true(slots_have(&all, slot) == filter_plan_has(&plan, slot));
+    }
+    slots_release(&all);
+    filter_plan_release(&plan);
+    view_close(&view);
+    return count;
+}
+
+static void test_resolved_plans(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct arena arena;
+    fixture_begin(&fixture, 0, 0);
+    fixture_create(&fixture, 0, METRIC_DOT, 0);
+    arena_init(&arena);
+    put_numbers(&fixture, &arena, 0, 3000);
+    /* few: at once, and again by what is kept */
+    assert_int_equal(resolved(&fixture, &arena, 1), 1);
+    assert_int_equal(resolved(&fixture, &arena, 1), 1);
+    /* a change is seen at once: another point matches */
+    put_numbers(&fixture, &arena, 3000, 3002);
+    assert_int_equal(resolved(&fixture, &arena, 1), 2);
+    assert_int_equal(resolved(&fixture, &arena, 1), 2);
+    /* many: only when it is asked over and over */
+    int64_t count = -1;
+    int asked = 0;
+    for (; asked < 100 && count < 0; asked++) {
+        count = resolved(&fixture, &arena, 1500);
+    }
+    assert_true(asked > 10 && asked < 100);
+    assert_int_equal(count, 1502);
+    /* more filters than are kept */
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(resolved(&fixture, &arena, 1), 2);
+        assert_int_equal(resolved(&fixture, &arena, -i), 0);
+    }
+    arena_release(&arena);
+    fixture_end(&fixture);
+}
+
 /* A field that is not whole yet is not asked. */
 static void test_building_is_not_asked(void **state)
 {
@@ -520,6 +594,7 @@ int main(void)
         cmocka_unit_test(test_sets),
         cmocka_unit_test(test_random_filters),
         cmocka_unit_test(test_wide_ranges),
+        cmocka_unit_test(test_resolved_plans),
         cmocka_unit_test(test_building_is_not_asked),
     };
     return cmocka_run_group_tests_name("filter_plan", tests, NULL, NULL);
