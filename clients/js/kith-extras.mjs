@@ -95,6 +95,14 @@ export class Kith {
     return { data: rows.data, dim: rows.shape[1], ids: ids.data };
   }
 
+  /** With searches (bodies as of points/query): runs each as asked and exactly, and compares; recall is the share to ask
+   *  for (default: the server's). Without: what sampled queries of the last `minutes` got. */
+  async recall(collection, { searches, recall, minutes } = {}) {
+    const path = `/collections/${encodeURIComponent(collection)}/recall`;
+    if (searches === undefined) return this.call("GET", path + (minutes === undefined ? "" : `?minutes=${minutes}`));
+    return this.call("POST", path + (recall === undefined ? "" : `?recall=${recall}`), { searches });
+  }
+
   async #export(collection, query, body) {
     return this.#send("POST", `/collections/${encodeURIComponent(collection)}/export${query}`,
       { "Content-Type": "application/json" }, JSON.stringify(body));

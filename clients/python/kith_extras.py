@@ -7,6 +7,7 @@ For everything else use the official client, qdrant-client: it talks to kith unc
     kith.upload("words", matrix, distance="Cosine")       # NumPy array, array, list of lists
     kith.upload_points("books", ({"id": i, ...} for i in ...))
     for point in kith.export("books", filter={...}): ...
+    kith.recall("books", [{"query": vector, "limit": 10} for vector in some])
 
 A Kith may be used by one thread at a time; it holds no connection between calls."""
 import array
@@ -98,6 +99,16 @@ class Kith:
         with_ids  the ids follow as a second array: load twice from the same open file"""
         query = {"format": "npy", "vector": vector, "with_ids": "true" if with_ids else None}
         return sum(file.write(piece) for piece in self._pieces(collection, _query(query), {"filter": filter}))
+
+    # ---- what queries get ----
+
+    def recall(self, collection, searches=None, recall=None, minutes=None):
+        """With searches (bodies as of points/query): run each as asked and exactly, and compare; recall is the share to
+        ask for (default: the server's). Without: what sampled queries of the last `minutes` got."""
+        path = "/collections/%s/recall" % urllib.parse.quote(collection, safe="")
+        if searches is None:
+            return self.call("GET", path + _query({"minutes": minutes}))
+        return self.call("POST", path + _query({"recall": recall}), {"searches": list(searches)})
 
     # ---- inside ----
 

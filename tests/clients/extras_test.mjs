@@ -66,6 +66,14 @@ await run({
     await refused(kith.upload("a/b", [[1, 2]]), 400, 0, /./);
     await refused(kith.call("GET", "/collections/none"), 404, 0, /doesn't exist/);
   },
+  async recall() {
+    await clear();
+    await kith.upload("x", Float32Array.from({ length: 2000 * 16 }, (_, i) => Math.sin(i * i)), { dim: 16, distance: "Cosine" });
+    const got = await kith.recall("x", { searches: [{ query: 1, limit: 5 }, { query: 2, limit: 5 }], recall: 0.9 });
+    assert.deepEqual([got.queries, got.searches.map((s) => s.of)], [2, [5, 5]]);
+    assert.equal((await kith.recall("x", { minutes: 3 })).minutes, 3);
+    await assert.rejects(kith.recall("x", { searches: [], recall: 2 }), KithError);
+  },
   async exports() {
     await clear();
     const sent = Array.from({ length: 20000 }, (_, id) => ({ id, vector: [id, 1], payload: { n: id, t: "é".repeat(30) } }));

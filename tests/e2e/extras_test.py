@@ -111,6 +111,16 @@ class Extras(unittest.TestCase):
                 call()
             self.assertEqual(caught.exception.status, 404)
 
+    def test_recall(self):
+        vectors = np.random.default_rng(1).standard_normal((2000, 16)).astype("f4")
+        KITH.upload("x", vectors, distance="Cosine")
+        got = KITH.recall("x", ({"query": row.tolist(), "limit": 5} for row in vectors[:4]), recall=0.9)
+        self.assertEqual((got["queries"], [s["of"] for s in got["searches"]]), (4, [5] * 4))
+        self.assertAlmostEqual(got["asked"], 0.9, 5)
+        self.assertEqual(KITH.recall("x", minutes=3)["minutes"], 3)
+        with self.assertRaises(KithError):
+            KITH.recall("x", [], recall=2)
+
     def test_an_export_that_is_cut(self):
         for end in (b"", b"8\r\n{\"id\": 2", b"9\r\n{\"id\": 2}\r\n0\r\n\r\n"):
             with socket.create_server(("127.0.0.1", 0)) as listener:
