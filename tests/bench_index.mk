@@ -23,3 +23,11 @@ bench-index: deps
 	@tests/install_packages.sh libhnswlib-dev g++ python3-venv
 	@$(MAKE) --no-print-directory -j2 all $(BENCH_INDEX) build/venv/faiss
 	@build/venv/bin/python tests/bench_index.py $(SETS)
+
+# The cost of a query from 1,000 points to a million; MOST=300000: no more than so many.
+MOST ?= 1000000
+.PHONY: bench-growth
+bench-growth: deps
+	@tests/install_packages.sh python3-venv
+	@$(MAKE) --no-print-directory -j2 all build/bench/kith-index build/venv/faiss
+	@build/venv/bin/python tests/bench_growth.py --most $(MOST)
