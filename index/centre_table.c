@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define TABLES_KEPT 4u
+#define LOAD_AHEAD 64u /* partitions whose pages are asked for together */
 
 struct centre_cache {
     pthread_mutex_t mutex;
@@ -71,6 +72,11 @@ static enum error table_load(const struct collection_vector *vector, const struc
     enum error error = OK;
     for (uint64_t i = 0; i < count && error == OK; i++) {
         struct partition partition;
+        if (i % LOAD_AHEAD == 0) {
+            for (uint64_t j = i; j < i + LOAD_AHEAD && j < count; j++) {
+                view_partition_prefetch_centre(view, vector->number, j);
+            }
+        }
         error = view_partition(view, vector->number, i, &partition);
         if (error == OK) {
             const struct centre_change change = {

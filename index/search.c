@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <sys/resource.h>
 
 #include "index/admission.h"
 #include "index/centre_table.h"
@@ -34,7 +35,9 @@
 #define SLOTS_AT_ONCE 32u /* at most BATCH_MIN */
 #define MASK_BITS_MAX (UINT64_C(1) << 33)
 #define PREFETCH_BYTES 512u
-#define EXACT_AHEAD 4u /* vectors asked for before they are scored */
+#define PARTITIONS_AHEAD 16u /* whose pages are asked for */
+#define COLD_SEARCHES 64u    /* for which they are, after one that waited for pages */
+#define EXACT_AHEAD 4u       /* vectors asked for before they are scored */
 /* Estimates are sums of floats whose size is that of the centre's term and the key. */
 #define ROUNDING 1e-5f
 
@@ -63,6 +66,7 @@ struct search {
     size_t candidate_count, candidate_capacity;
     size_t chunk_codes, chunk_target;
     size_t batch_max;
+    bool faults_counted;
     float epsilon_first, epsilon_second; /* half widths that bounds allow */
     struct second *second;               /* [batch_max] */
     struct centre_terms epochs[EPOCHS_MAX];
@@ -159,6 +163,9 @@ static enum error third_stage(struct search *search, size_t count)
 {
     const struct second *second = search->second;
     second_sort(search->second, count);
+    for (size_t i = 0; i < count && search->admit.workspace->cold > 0; i++) {
+        vector_place_will_need(search->admit.view, search->vector, &second[i].place, false);
+    }
     for (size_t i = 0; i < count && i < EXACT_AHEAD; i++) {
         prefetch_exact(search, &second[i]);
     }
@@ -229,8 +236,9 @@ static enum error find_rows(struct search *search, const struct candidate *batch
     const size_t head_bytes =
         codec_code_bytes(search->codec, codec_second_bits(search->codec)) + VECTOR_HEAD_BYTES;
     struct second *next = search->second;
+    const bool cold = search->admit.workspace->cold > 0;
     for (size_t i = 0; i < count; i++) {
-        view_vector_prefetch(search->admit.view, search->vector, batch[i].slot);
+        view_vector_prefetch(search->admit.view, search->vector, batch[i].slot, cold);
     }
     for (size_t i = 0; i < count; i++) {
         if (admission_left_aside(&search->admit, batch[i].slot)) {
@@ -239,7 +247,11 @@ static enum error find_rows(struct search *search, const struct candidate *batch
         const enum error error =
             view_vector_place(search->admit.view, search->vector, batch[i].slot, &next->place);
         if (error == OK) {
-            prefetch(next->place.factors, head_bytes);
+            if (cold) {
+                vector_place_will_need(search->admit.view, search->vector, &next->place, true);
+            } else {
+                prefetch(next->place.factors, head_bytes);
+            }
             next->bound = batch[i].bound;
             next++->slot = batch[i].slot;
         } else if (!admission_leave_out(&search->admit, error)) {
@@ -331,6 +343,22 @@ static enum error score_batches(struct search *search)
     return score_batch(search, left, count);
 }
 
+/* Has this thread waited for pages since its last search's first chunk? Then the pages of what is
+ * to be read are asked for ahead, by system calls that would cost a warm search a multiple of
+ * itself.
+ */
+static void count_faults(struct search *search)
+{
+    struct search_workspace *workspace = search->admit.workspace;
+    struct rusage usage;
+    search->faults_counted = true;
+    workspace->cold -= workspace->cold > 0;
+    if (getrusage(RUSAGE_THREAD, &usage) == 0 && usage.ru_majflt != workspace->faults) {
+        workspace->faults = usage.ru_majflt;
+        workspace->cold = COLD_SEARCHES;
+    }
+}
+
 /* Score what the scan of the chunk let through, and begin the next. */
 static enum error score_chunk(struct search *search)
 {
@@ -340,6 +368,9 @@ static enum error score_chunk(struct search *search)
     }
     search->candidate_count = 0;
     search->chunk_codes = 0;
+    if (!search->faults_counted) {
+        count_faults(search);
+    }
     if (search->chunk_target < CHUNK_CODES_MAX) {
         search->chunk_target *= 2;
     }
@@ -684,6 +715,22 @@ static struct probe_end order_partitions(struct search *search, const struct cen
     return end;
 }
 
+/* The pages of partitions to come, where they may not be in memory, or the first lines of the next.
+ */
+static void ask_ahead(const struct search *search, struct centre_query *query, size_t i,
+                      size_t wanted)
+{
+    const struct view *view = search->admit.view;
+    const bool cold = search->admit.workspace->cold > 0;
+    const size_t from = i == 0 ? 0 : i + PARTITIONS_AHEAD;
+    for (size_t j = from; j <= i + PARTITIONS_AHEAD && j < wanted && j < query->count; j++) {
+        view_partition_prefetch(view, search->vector, centre_query_at(query, j), cold);
+    }
+    if (!cold && i + 1 < query->count) {
+        view_partition_touch(view, search->vector, centre_query_at(query, i + 1));
+    }
+}
+
 /* All of them, or the best until the share of codes that the recall asks for is read. Under a
  * filter the query's distance is that from the first partition with points that it lets through. */
 static enum error probe_partitions(struct search *search, const struct centre_table *table)
@@ -694,6 +741,7 @@ static enum error probe_partitions(struct search *search, const struct centre_ta
     }
     struct centre_query *query = &search->admit.workspace->centres;
     struct probe_end end = order_partitions(search, table);
+    const size_t wanted = probes_at_most(table, end);
     bool met = false; /* any that the filter lets through */
     uint64_t read = 0;
     enum error error = OK;
@@ -702,9 +750,7 @@ static enum error probe_partitions(struct search *search, const struct centre_ta
             break;
         }
         const uint32_t index = centre_query_at(query, i);
-        if (i + 1 < query->count) {
-            view_partition_touch(search->admit.view, search->vector, centre_query_at(query, i + 1));
-        }
+        ask_ahead(search, query, i, wanted);
         read += table->entries[index].codes;
         error = search_partition(search, table, index);
         if (filtered && !met && search->matched > 0) {

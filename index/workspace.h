@@ -21,6 +21,8 @@ struct search_workspace {
     struct scratch multi;      /* search_multi.c */
     struct scratch queries;    /* search_multi.c: a struct codec_query for each row */
     struct centre_query centres;
+    long faults;   /* search.c: the thread's major page faults so far */
+    unsigned cold; /* searches for which pages are still asked for ahead */
 };
 
 #endif

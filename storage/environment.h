@@ -225,6 +225,9 @@ void environment_wait_for_version(struct environment *environment);
 
 /* ---- partitions.c ---- */
 
+/* Have the pages of some bytes of the map read in, if they are not in memory. */
+void pages_will_need(const uint8_t *data, size_t bytes);
+
 /* What a partition's value holds, wherever it says it does; its checksum is not looked at. */
 enum error partition_open(const struct layout *layout, struct span value, uint64_t index,
                           struct partition *out) MUST_CHECK;

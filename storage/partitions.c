@@ -30,6 +30,13 @@ size_t partition_value_bytes(const struct environment *environment, uint16_t vec
     return paged_bytes(partition_layout_of(&environment->vectors[vector].layout, block_count).end);
 }
 
+void pages_will_need(const uint8_t *data, size_t bytes)
+{
+    const uintptr_t first = (uintptr_t)data / FORMAT_PAGE_BYTES * FORMAT_PAGE_BYTES;
+    /* LMDB's own map is asked for; the call only hints, so its result does not matter. */
+    (void)madvise((void *)first, (uintptr_t)data + bytes - first, MADV_WILLNEED);
+}
+
 /* ---- reading ---- */
 
 uint64_t view_partition_count(const struct view *view, uint16_t vector)
@@ -109,14 +116,22 @@ void view_partition_touch(const struct view *view, uint16_t vector, uint64_t ind
     }
 }
 
-void view_partition_prefetch(const struct view *view, uint16_t vector, uint64_t index)
+void view_partition_prefetch(const struct view *view, uint16_t vector, uint64_t index, bool cold)
 {
-    _Atomic uint64_t *word = partition_word(view, vector, index);
+    const _Atomic uint64_t *word = partition_word(view, vector, index);
+    const uint64_t locator = word == NULL ? 0 : atomic_load_explicit(word, memory_order_relaxed);
+    if (locator != 0 && (cold || (locator & LOCATOR_CHECKED) == 0)) {
+        pages_will_need(locator_span(locator).data, locator_span(locator).bytes);
+    }
+}
+
+void view_partition_prefetch_centre(const struct view *view, uint16_t vector, uint64_t index)
+{
+    const _Atomic uint64_t *word = partition_word(view, vector, index);
     const uint64_t locator = word == NULL ? 0 : atomic_load_explicit(word, memory_order_relaxed);
     if (locator != 0 && (locator & LOCATOR_CHECKED) == 0) {
-        /* LMDB's own map is asked for; the call only hints, so its result does not matter. */
-        const uintptr_t page = (uintptr_t)(locator & LOCATOR_ADDRESS);
-        (void)madvise((void *)page, (size_t)(locator >> 48) * FORMAT_PAGE_BYTES, MADV_WILLNEED);
+        const struct layout *layout = &view->environment->vectors[vector].layout;
+        pages_will_need(locator_span(locator).data, partition_layout_of(layout, 0).blocks);
     }
 }
 

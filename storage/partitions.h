@@ -29,8 +29,11 @@ enum error view_partition(const struct view *view, uint16_t vector, uint64_t ind
                           struct partition *out) MUST_CHECK;
 /* Ask for the first cache lines of a partition: header, centre and the first codes. */
 void view_partition_touch(const struct view *view, uint16_t vector, uint64_t index);
-/* Ask for a partition's pages ahead of reading them, when they may not be in memory. */
-void view_partition_prefetch(const struct view *view, uint16_t vector, uint64_t index);
+/* Ask for a partition's pages ahead of reading them: when it was not read since it was opened, or,
+ * if `cold`, in any case (a system call). */
+void view_partition_prefetch(const struct view *view, uint16_t vector, uint64_t index, bool cold);
+/* The same for its header and centre alone, when it was not read yet. */
+void view_partition_prefetch_centre(const struct view *view, uint16_t vector, uint64_t index);
 
 /* Bytes of a partition's value; what a plan reckons with. */
 size_t partition_value_bytes(const struct environment *environment, uint16_t vector,

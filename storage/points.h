@@ -130,8 +130,12 @@ struct vector_place {
 enum error view_vector_place(const struct view *view, uint16_t vector, uint64_t slot,
                              struct vector_place *out) MUST_CHECK;
 void vector_place_row(const struct vector_place *place, struct vector_row *row);
-/* Ask for the header that view_vector_place reads, where runs are so many that it may be far. */
-void view_vector_prefetch(const struct view *view, uint16_t vector, uint64_t slot);
+/* Ask for the header that view_vector_place reads, where runs are so many that it may be far; if
+ * `cold`, for its page. */
+void view_vector_prefetch(const struct view *view, uint16_t vector, uint64_t slot, bool cold);
+/* Ask for the pages of what is at a place: of the head, or of the vector. */
+void vector_place_will_need(const struct view *view, uint16_t vector,
+                            const struct vector_place *place, bool head);
 
 /* Rotated centre of second-stage epoch e (1 <= e < epoch_count); NULL for epoch 0. */
 enum error view_epoch_centre(const struct view *view, uint16_t vector, uint32_t epoch,

@@ -66,12 +66,28 @@ void run_row(const struct layout *layout, const struct run *run, size_t i, struc
     vector_place_row(&place, row);
 }
 
-void view_vector_prefetch(const struct view *view, uint16_t vector, uint64_t slot)
+void view_vector_prefetch(const struct view *view, uint16_t vector, uint64_t slot, bool cold)
 {
     uint64_t index;
     if (version_find_run(view->version, vector, slot, &index)) {
         const struct array *locators = &view->version->vectors[vector].run_locators;
-        __builtin_prefetch(locator_span(array_get(locators, index)).data + 16);
+        const uint64_t locator = array_get(locators, index);
+        if (!cold) {
+            __builtin_prefetch(locator_span(locator).data + 16);
+        } else if (locator != 0) {
+            pages_will_need(locator_span(locator).data, FORMAT_PAGED_HEADER_BYTES);
+        }
+    }
+}
+
+void vector_place_will_need(const struct view *view, uint16_t vector,
+                            const struct vector_place *place, bool head)
+{
+    const struct layout *layout = &view->environment->vectors[vector].layout;
+    if (head) {
+        pages_will_need(place->factors, layout->head_bytes);
+    } else {
+        pages_will_need(place->vector, layout->dim * sizeof(float));
     }
 }
 
