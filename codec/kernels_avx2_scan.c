@@ -231,13 +231,22 @@ static inline __m256i load_quads(const uint8_t *bytes)
     return _mm256_set1_epi32(quad);
 }
 
-/* |level| times the query with the level's sign, four dims of a lane added. */
-static inline __m256i lane_products(__m256i nibbles, __m256i levels, __m256i query)
+/* Four dims of all lanes: the query, and its magnitudes. */
+struct quads {
+    __m256i signs, sizes;
+};
+
+static inline struct quads quads_at(const uint8_t *query)
 {
-    const __m256i level = _mm256_shuffle_epi8(levels, nibbles);
-    const __m256i products =
-        _mm256_maddubs_epi16(_mm256_abs_epi8(level), _mm256_sign_epi8(query, level));
-    return _mm256_madd_epi16(products, _mm256_set1_epi16(1));
+    const __m256i quads = load_quads(query);
+    return (struct quads){quads, _mm256_abs_epi8(quads)};
+}
+
+/* |query| times the level with the query's sign, four dims of a lane added. */
+static inline __m256i lane_products(__m256i nibbles, __m256i levels, struct quads query)
+{
+    const __m256i level = _mm256_sign_epi8(_mm256_shuffle_epi8(levels, nibbles), query.signs);
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(query.sizes, level), _mm256_set1_epi16(1));
 }
 
 static inline struct sums lane_sums_4(const uint8_t *codes, size_t code_bytes, const uint8_t *query)
@@ -247,7 +256,7 @@ static inline struct sums lane_sums_4(const uint8_t *codes, size_t code_bytes, c
     const __m256i mask = _mm256_set1_epi8(15), zero = _mm256_setzero_si256();
     struct sums sums = {{zero, zero, zero, zero}};
     for (size_t at = 0; at < code_bytes; at += 128, query += 8) {
-        const __m256i first = load_quads(query), second = load_quads(query + 4);
+        const struct quads first = quads_at(query), second = quads_at(query + 4);
         for (size_t i = 0; i < 4; i++) {
             const __m256i part = load_bytes(codes + at + 32 * i);
             const __m256i high = _mm256_and_si256(_mm256_srli_epi16(part, 4), mask);
