@@ -77,7 +77,7 @@ static enum error table_load(const struct collection_vector *vector, const struc
                 view_partition_prefetch_centre(view, vector->number, j);
             }
         }
-        error = view_partition(view, vector->number, i, &partition);
+        error = view_partition_head(view, vector->number, i, &partition);
         if (error == OK) {
             const struct centre_change change = {
                 (uint32_t)i,

@@ -288,7 +288,8 @@ static enum error check_partition(struct walk *walk, struct span key, struct spa
     }
     check_value(check, key, value, KIND_PARTITION, FORMAT_PAGED_HEADER_BYTES);
     struct partition partition;
-    if (partition_open(layout, value, load64_big(key.data + 2), &partition) != OK) {
+    if (partition_open(layout, value, load64_big(key.data + 2), &partition) != OK ||
+        partition_head_check(layout, key, value) != OK) {
         char text[48];
         key_text(key, text);
         complain(check, "partition of key %s does not hold what it says", text);

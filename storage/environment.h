@@ -232,6 +232,10 @@ void pages_will_need(const uint8_t *data, size_t bytes);
 enum error partition_open(const struct layout *layout, struct span value, uint64_t index,
                           struct partition *out) MUST_CHECK;
 
+/* The checksum of its figures and centre, if it has one; the value holds what it says. */
+enum error partition_head_check(const struct layout *layout, struct span key,
+                                struct span value) MUST_CHECK;
+
 /* ---- chunks.c ---- */
 
 /* Number of a slot's chunk. */

@@ -106,9 +106,10 @@
  *                        bit i%8 of byte i/8
  *
  *     PARTITION          8..15 u64 index, 16..19 u32 code count, 20..23 u32 block bytes, 24..27 u32
- *                        dim, 28..31 f32 radius, 32..47 zero; f32 centre[dim], not rotated, zeros
- * up to the next 64-byte border; blocks of 32 codes, as many as the count needs; u64 slot[32 *
- * blocks]
+ *                        dim, 28..31 f32 radius, 32..35 u32 CRC32C of the key, bytes 0..3 and
+ *                        8..31 and the centre (0: none), 36..47 zero; f32 centre[dim], not rotated,
+ * zeros up to the next 64-byte border; blocks of 32 codes, as many as the count needs; u64 slot[32
+ * * blocks]
  *
  *     RUN                8..15 u64 first slot, 16..19 u32 count, 20..23 u32 epoch of the codes,
  *                        24..27 u32 dim, 28..31 u32 code bytes, 32..47 zero; heads[count]: f32

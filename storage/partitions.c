@@ -7,6 +7,7 @@
 #include "storage/environment.h"
 
 #define TOUCH_BYTES 2048u
+#define HEAD_CRC_OFFSET 32u
 
 /* Offsets inside a partition's value. */
 struct partition_layout {
@@ -135,6 +136,47 @@ void view_partition_prefetch_centre(const struct view *view, uint16_t vector, ui
     }
 }
 
+/* Bytes up to the end of the centre. */
+static size_t head_bytes(const struct layout *layout)
+{
+    return FORMAT_PAGED_HEADER_BYTES + layout->dim * sizeof(float);
+}
+
+static uint32_t head_crc(const struct layout *layout, struct span key, const uint8_t *value)
+{
+    const size_t dim_bytes = layout->dim * sizeof(float);
+    uint32_t crc = crc32c(0, key.data, key.bytes);
+    crc = crc32c(crc, value, 4);
+    crc = crc32c(crc, value + FORMAT_HEADER_BYTES, HEAD_CRC_OFFSET - FORMAT_HEADER_BYTES);
+    crc = crc32c(crc, value + FORMAT_PAGED_HEADER_BYTES, dim_bytes);
+    return crc == 0 ? 1 : crc; /* 0 says that there is none */
+}
+
+enum error partition_head_check(const struct layout *layout, struct span key, struct span value)
+{
+    const uint32_t stored = load32(value.data + HEAD_CRC_OFFSET);
+    return stored == 0 || stored == head_crc(layout, key, value.data) ? OK : ERROR_CORRUPT;
+}
+
+enum error view_partition_head(const struct view *view, uint16_t vector, uint64_t index,
+                               struct partition *out)
+{
+    _Atomic uint64_t *word = partition_word(view, vector, index);
+    const uint64_t locator = word == NULL ? 0 : atomic_load_explicit(word, memory_order_relaxed);
+    if (locator == 0) {
+        return ERROR_NOT_FOUND;
+    }
+    const struct layout *layout = &view->environment->vectors[vector].layout;
+    const struct span value = locator_span(locator);
+    const struct key key = key_run(vector, index);
+    if (value.bytes < head_bytes(layout) || load32(value.data + HEAD_CRC_OFFSET) == 0) {
+        return view_partition(view, vector, index, out); /* all of it is checked */
+    }
+    const enum error error =
+        (locator & LOCATOR_CHECKED) != 0 ? OK : partition_head_check(layout, key_span(&key), value);
+    return error == OK ? partition_open(layout, value, index, out) : error;
+}
+
 enum error view_recall(const struct view *view, uint16_t vector, struct span *bytes)
 {
     const struct key key = key_centre(MAIN_RECALL, vector, 0);
@@ -190,6 +232,10 @@ enum error write_partition(struct write *write, uint16_t vector, uint64_t index,
     store32(value + 24, (uint32_t)layout->dim);
     store_float(value + 28, partition->radius);
     memcpy(value + FORMAT_PAGED_HEADER_BYTES, partition->centre, centre_bytes);
+    value[0] = FORMAT_NUMBER; /* as value_seal will have them */
+    value[1] = KIND_PARTITION;
+    store16(value + 2, partition->flags);
+    store32(value + HEAD_CRC_OFFSET, head_crc(layout, key_span(&key), value));
     memcpy(value + at.blocks, partition->blocks, at.slots - at.blocks);
     memcpy(value + at.slots, partition->slots, at.end - at.slots);
     memset(value + at.end, 0, bytes - at.end);

@@ -29,6 +29,11 @@ enum error view_partition(const struct view *view, uint16_t vector, uint64_t ind
                           struct partition *out) MUST_CHECK;
 /* Ask for the first cache lines of a partition: header, centre and the first codes. */
 void view_partition_touch(const struct view *view, uint16_t vector, uint64_t index);
+/* The same of what the centres are listed from: its figures and its centre, which have a checksum
+ * of their own, so that the pages of its codes are not touched. Blocks and slots may not be read.
+ */
+enum error view_partition_head(const struct view *view, uint16_t vector, uint64_t index,
+                               struct partition *out) MUST_CHECK;
 /* Ask for a partition's pages ahead of reading them: when it was not read since it was opened, or,
  * if `cold`, in any case (a system call). */
 void view_partition_prefetch(const struct view *view, uint16_t vector, uint64_t index, bool cold);
