@@ -109,7 +109,8 @@ struct centre_query { /* zero before first use */
     uint64_t *keys_in_order; /* of `count`; the first `sorted` are in order */
     size_t count, sorted;
     bool by_product;
-    float norm; /* by product: of the vector */
+    float norm;      /* by product: of the vector */
+    size_t flat_max; /* up to so many partitions all are looked at; 0: as measured */
 };
 void centre_query_release(struct centre_query *query);
 /* Order partitions for a vector (float[dim], and as a codec's query): nearest first, or, for inner
