@@ -289,6 +289,7 @@ def workload(server, acked, seed):
     has grown and generations are sealed. Returns (the exit code, or None if the server survived it,
     and the threads, which know what was under way when it died)."""
     threads = [Ingest(server, acked, "%s-%d" % (seed, n), n, steps=WORKLOAD_STEPS) for n in range(2)]
+    died = False
     try:
         server.start()
         create(server)
@@ -319,13 +320,13 @@ def workload(server, acked, seed):
             server.request("POST", "/collections/c/compact?wait=true")
             server.request("DELETE", "/collections/other")
     except (OSError, http.client.HTTPException, RuntimeError):
-        pass  # it has died; below it is asked how
+        died = True  # below it is asked how; it may not be quite gone yet
     for thread in threads:
         if thread.ident is not None:
             thread.join()
         if thread.error:
             raise thread.error
-    if all(thread.alive for thread in threads) and server.process.poll() is None:
+    if not died and all(thread.alive for thread in threads) and server.process.poll() is None:
         return None, threads
     return server.process.wait(timeout=20), threads
 
