@@ -128,6 +128,9 @@ class Extras(unittest.TestCase):
                     peer = listener.accept()[0]
                     peer.recv(65536)
                     peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n{\"id\": 1}\n\r\n" + end)
+                    peer.shutdown(socket.SHUT_WR)
+                    while peer.recv(65536):  # closing with unread bytes would reset the connection
+                        pass
                     peer.close()
                 thread = threading.Thread(target=serve)
                 thread.start()
