@@ -46,7 +46,7 @@ else ifeq ($(V),fuzz)
 CFLAGS := $(BASE) $(WARN) -O1 -DKITH_TEST_HOOKS=1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 LDFLAGS := -fsanitize=fuzzer,address,undefined
 else ifeq ($(V),cov)
-CFLAGS := $(BASE) $(WARN) -O0 -DKITH_TEST_HOOKS=1 --coverage
+CFLAGS := $(BASE) $(WARN) -O0 -DKITH_TEST_HOOKS=1 --coverage -fprofile-update=atomic
 LDFLAGS := --coverage
 else ifeq ($(V),tsan)
 CFLAGS := $(BASE) $(WARN) -O1 -DKITH_TEST_HOOKS=1 -fsanitize=thread
