@@ -19,10 +19,6 @@ static uint64_t now_ns(void)
 enum error admission_check_stop(const struct admission *admission)
 {
     const struct search_request *request = admission->request;
-    if (request->cancelled != NULL &&
-        atomic_load_explicit(request->cancelled, memory_order_relaxed)) {
-        return ERROR_CANCELLED;
-    }
     return request->deadline_ns != 0 && now_ns() >= request->deadline_ns ? ERROR_CANCELLED : OK;
 }
 

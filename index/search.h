@@ -39,9 +39,8 @@ struct search_request {
     float share;                    /* of the codes to read instead, in (0, 1]; 0: as recall says */
     const struct point_id *exclude; /* ids left out of the answer */
     size_t exclude_count;
-    const struct filter *filter;  /* points that do not match are left out; NULL: none are */
-    const atomic_bool *cancelled; /* checked every few blocks; NULL: never */
-    uint64_t deadline_ns;         /* CLOCK_MONOTONIC, 0: none; past it ERROR_CANCELLED */
+    const struct filter *filter; /* points that do not match are left out; NULL: none are */
+    uint64_t deadline_ns;        /* CLOCK_MONOTONIC, 0: none; past it ERROR_CANCELLED */
 };
 
 struct hit {
